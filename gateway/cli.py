@@ -1,0 +1,241 @@
+"""The command ``gateway``. Progress and errors are for people: no traceback for a wrong setting or a busy port."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway import __version__, launch, server
+from gateway.app import build, redis_options
+from gateway.errors import SettingsError, StartError
+from gateway.identity.passwords import MAX_LENGTH, hash_password
+from gateway.identity.users_file import UsersFile
+from gateway.settings import Settings, load_settings
+from gateway.settings.model import Settings as SettingsModel
+from gateway.telemetry import logs
+
+_MIN_PASSWORD = 8
+File = click.Path(dir_okay=False, path_type=Path)
+Folder = click.Path(file_okay=False, path_type=Path)
+PortNumber = click.IntRange(0, 65535)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gateway")
+def cli() -> None:
+    """An authentication gateway in front of legacy HTTP backends."""
+
+
+@cli.command()
+@click.option("--config", type=File, help="The configuration, like config/gateway.yaml.")
+@click.option("--upstream", metavar="URL", help="No file at all: a sign-in in front of this backend.")
+@click.option("--host", default=None, help="Address to listen on [127.0.0.1].")
+@click.option("--port", type=PortNumber, default=None, help="Port to listen on [8080].")
+@click.option("--redis", metavar="URL", help="A running Redis instead of one of our own.")
+@click.option("--users", type=File, help="A users file instead of one made at the first start.")
+@click.option("--state", type=Folder, help="Folder for what --upstream keeps [~/.local/state/auth-gateway].")
+def serve(
+    config: Path | None,
+    upstream: str | None,
+    host: str | None,
+    port: int | None,
+    redis: str | None,
+    users: Path | None,
+    state: Path | None,
+) -> None:
+    """Run the gateway: with --config FILE, or with --upstream URL and nothing else."""
+    if (config is None) == (upstream is None):
+        raise click.UsageError("give either --config FILE or --upstream URL")
+    if config is not None:
+        if users or state:
+            raise click.UsageError(
+                "--users and --state go with --upstream; with --config they are settings of the file"
+            )
+        given = {"GATEWAY__SERVER__HOST": host, "GATEWAY__SERVER__PORT": port, "GATEWAY__REDIS__URL": redis}
+        over = {name: str(value) for name, value in given.items() if value is not None}
+        _run(load_settings(config, {**os.environ, **over}))
+        return
+    assert upstream is not None
+    folder = (state or launch.default_state_folder()).absolute()
+    listen = (host or "127.0.0.1", 8080 if port is None else port)
+    with launch.standalone(upstream, *listen, redis, users, folder) as (settings, account):
+        _run(settings, account=account)
+
+
+@cli.command()
+@click.option("--port", type=PortNumber, default=8080, show_default=True, help="The gateway's port.")
+@click.option("--backend-port", type=PortNumber, default=0, help="The backend's port [any free one].")
+@click.option("--redis", metavar="URL", help="A running Redis; several demos on one are one site.")
+def demo(port: int, backend_port: int, redis: str | None) -> None:
+    """A legacy backend, Redis and the gateway, to try it."""
+    with launch.demo(port, backend_port, redis) as settings:
+        _run(settings, demo=settings.upstreams["demo"].url)
+
+
+def _run(settings: Settings, *, account: launch.FirstAccount | None = None, demo: str | None = None) -> None:
+    logs.configure(settings.log.format, level=settings.log.level)
+
+    def ready(front: str, manage: str) -> None:
+        click.echo(f"\n  The gateway listens on {front}\n  Health: {manage}/readyz")
+        if account:
+            click.secho(f"  Account, shown only now: {account.username} / {account.password}", bold=True)
+        if demo:
+            click.echo(f"  The backend behind it:  {demo}")
+            click.echo("  Accounts: mgr / mgr-demo (usertype mgr), alice / alice-demo (usertype user)")
+            click.echo(f"  Try {front}/mgr/index.html, {front}/orders and {front}/public/about.html")
+        click.echo("  Ctrl-C stops it.\n")
+        sys.stdout.flush()
+
+    _warn(settings)
+    server.run(settings, on_ready=ready)
+
+
+def _warn(settings: Settings) -> None:
+    if settings.site.url is None and settings.server.host not in ("127.0.0.1", "::1", "localhost"):
+        text = "site.url is not set: cookies are sent over plain http too; set it to https://… when the site is https"
+        logging.getLogger("gateway.server").warning(text)
+
+
+@cli.command()
+@click.option("--config", type=File, required=True, help="The configuration to check.")
+def check(config: Path) -> None:
+    """Check a configuration and the files it names: every problem at once."""
+    settings = load_settings(config, os.environ)
+    build(settings)
+    redis_options(settings)
+    click.echo(f"{config}: fine ({len(settings.routes)} routes, {len(settings.upstreams)} upstreams)")
+
+
+@cli.command()
+@click.option("--output", type=File, help="File to write; standard output when left out.")
+def schema(output: Path | None) -> None:
+    """The JSON Schema of the configuration, for editors."""
+    text = schema_text()
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
+        click.echo(f"wrote {output}")
+
+
+def schema_text() -> str:
+    """What ``config/gateway.schema.json`` holds."""
+    return json.dumps(SettingsModel.model_json_schema(), indent=2) + "\n"
+
+
+@cli.command("secrets")
+@click.option("--dir", "folder", type=Folder, default=Path("secrets"), show_default=True, help="Where to.")
+@click.option("--from", "source", type=Folder, help="Take those that are there already from here.")
+@click.option("--gateway-uid", type=int, help="Give them to the users of the containers (as root).")
+@click.option("--redis-uid", type=int, help="The user that Redis runs as.")
+def make_secrets(folder: Path, source: Path | None, gateway_uid: int | None, redis_uid: int | None) -> None:
+    """Make the Redis password and the master key, if they are not there yet."""
+    written = launch.make_secrets(folder, source)
+    if gateway_uid is not None and redis_uid is not None:
+        owners = {"master_key": gateway_uid, "redis_password": gateway_uid, "redis.conf": redis_uid}
+        launch.hand_over(folder, owners)
+    click.echo(f"{folder}: made {', '.join(written)}" if written else f"{folder}: everything is there")
+
+
+@cli.group()
+def users() -> None:
+    """The accounts in a users file."""
+
+
+file_option = click.option("--file", "path", type=File, default=Path("config/users.yaml"), show_default=True)
+stdin_option = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+generate_option = click.option("--generate", is_flag=True, help="Make a password and show it once.")
+
+
+@users.command("add")
+@click.argument("username")
+@file_option
+@click.option("--name", help="Display name.")
+@click.option("--email", help="Can be used to sign in, too.")
+@click.option("--usertype", help="For routes that want one.")
+@click.option("--group", "groups", multiple=True, help="May be given several times.")
+@stdin_option
+@generate_option
+def add_user(path: Path, password_stdin: bool, generate: bool, groups: tuple[str, ...], **given: str | None) -> None:
+    """Add a user; makes the file when there is none."""
+    file = UsersFile(path)
+    file.create()
+    row: dict[str, Any] = {"username": given.pop("username"), "password": None, "id": secrets.token_hex(8)}
+    row.update({key: value for key, value in given.items() if value})
+    if groups:
+        row["groups"] = list(groups)
+    row["password"] = hash_password(_new_password(password_stdin, generate))
+    file.add(row)
+    click.echo(f"{path}: added {row['username']}")
+
+
+@users.command("list")
+@file_option
+def list_users(path: Path) -> None:
+    """Who is in the file."""
+    for entry in UsersFile(path).entries():
+        groups = ",".join(entry.groups) or "-"
+        state = "disabled" if entry.disabled else "active"
+        click.echo("\t".join([entry.username, entry.usertype or "-", groups, entry.email or "-", state]))
+
+
+@users.command("remove")
+@click.argument("username")
+@file_option
+def remove_user(username: str, path: Path) -> None:
+    """Remove a user."""
+    if not UsersFile(path).remove(username):
+        raise StartError(f"{path}: there is no user {username}")
+    click.echo(f"{path}: removed {username}")
+
+
+@users.command("passwd")
+@click.argument("username")
+@file_option
+@stdin_option
+@generate_option
+def change_password(username: str, path: Path, password_stdin: bool, generate: bool) -> None:
+    """Set a user's password."""
+    file = UsersFile(path)
+    if not any(entry.username == username for entry in file.entries()):
+        raise StartError(f"{path}: there is no user {username}")
+    file.set_password(username, hash_password(_new_password(password_stdin, generate)))
+    click.echo(f"{path}: changed the password of {username}")
+
+
+def _new_password(from_stdin: bool, generate: bool) -> str:
+    if generate:
+        password = secrets.token_urlsafe(12)
+        click.echo(f"Password, shown only now: {password}")
+        return password
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt="Again")
+    if not _MIN_PASSWORD <= len(password) <= MAX_LENGTH:
+        raise StartError(f"a password has {_MIN_PASSWORD} to {MAX_LENGTH} characters")
+    if not password.isprintable():
+        raise StartError("a password has no control characters")
+    return password
+
+
+def main() -> None:
+    """The entry point: our errors become lines on standard error and exit code 1."""
+    try:
+        cli(prog_name="gateway")
+    except SettingsError as error:
+        count = len(error.problems)
+        click.echo(f"The configuration has {count} problem{'s' if count > 1 else ''}:", err=True)
+        for problem in error.problems:
+            click.echo(f"  {problem}", err=True)
+        sys.exit(1)
+    except StartError as error:
+        click.echo(f"gateway: {error}", err=True)
+        sys.exit(1)

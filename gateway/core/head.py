@@ -1,0 +1,63 @@
+"""The head of a request as plain data: what every front door hands to the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from gateway.errors import RequestError
+
+Headers = CIMultiDict[str] | CIMultiDictProxy[str]
+RawHeaders = Sequence[tuple[bytes, bytes]]
+
+# RFC 9110 §7.2 and RFC 3986 §3.2.2: a reg-name, an IPv4 address or a bracketed IPv6 address, and a port.
+_HOST_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=%")
+_IPV6_CHARS = frozenset("0123456789abcdefABCDEF:.")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """Method, target as received, headers (case-insensitive, in order), peer address; ``raw`` has the headers' bytes."""
+
+    method: str
+    target: str
+    version: tuple[int, int]
+    headers: Headers
+    raw: RawHeaders
+    peer: str
+
+
+def check_head(head: RequestHead) -> None:
+    """Refuses what no route may see.
+
+    :raises RequestError: 505 (hazard A3), 400 (RFC 9112 §3.2: Host; §6.1: Transfer-Encoding on 1.0), 405 (CONNECT, P84).
+    """
+    if head.version not in ((1, 0), (1, 1)):
+        raise RequestError("bad_version")
+    if head.method == "CONNECT":
+        raise RequestError("method_not_allowed", method="CONNECT")
+    if head.version == (1, 0) and "Transfer-Encoding" in head.headers:
+        raise RequestError("bad_request", what="Transfer-Encoding in an HTTP/1.0 request")
+    hosts = head.headers.getall("Host", ())
+    if len(hosts) > 1 or (not hosts and head.version == (1, 1)):
+        raise RequestError("bad_request", what="exactly one Host header is needed")
+    if hosts and not is_host(hosts[0]):
+        raise RequestError("bad_request", what="the Host header")
+    if head.headers.get("Expect", "100-continue").lower() != "100-continue":
+        raise RequestError("expectation_failed")
+
+
+def is_host(value: str) -> bool:
+    """Is this ``uri-host [":" port]``, not empty?"""
+    if value.startswith("["):
+        address, bracket, rest = value[1:].partition("]")
+        host_ok = bool(bracket and address) and _IPV6_CHARS.issuperset(address)
+        return host_ok and (not rest or (rest[0] == ":" and _is_port(rest[1:])))
+    host, colon, port = value.partition(":")
+    return bool(host) and _HOST_CHARS.issuperset(host) and (not colon or _is_port(port))
+
+
+def _is_port(text: str) -> bool:
+    return text == "" or (text.isascii() and text.isdigit() and int(text[:6]) < 65536 and len(text) <= 5)

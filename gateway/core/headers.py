@@ -1,0 +1,199 @@
+"""What passes to a backend and back (contract, section 3; RFC 9110 §7.6). Bytes in, bytes out, order kept.
+
+Ours is stripped first and added last, so that a client can neither send our headers, in any spelling (case, ``_`` for
+``-``: P24, P25), nor make us drop our own by naming them in ``Connection`` (P29).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+from urllib.parse import quote
+
+from gateway.core.head import RawHeaders
+from gateway.core.identity import Identity
+
+RawHeaderList = list[tuple[bytes, bytes]]
+Encoding = Literal["percent", "utf8", "latin1"]
+FIELDS = ("user", "username", "email", "groups", "usertype")
+
+PRESETS: Mapping[str, Mapping[str, str]] = {
+    "forwarded": {
+        "user": "X-Forwarded-User",
+        "username": "X-Forwarded-Preferred-Username",
+        "email": "X-Forwarded-Email",
+        "groups": "X-Forwarded-Groups",
+        "usertype": "X-Forwarded-Usertype",
+    },
+    "remote": {
+        "user": "Remote-User",
+        "username": "Remote-Name",
+        "email": "Remote-Email",
+        "groups": "Remote-Groups",
+        "usertype": "Remote-Usertype",
+    },
+    "auth-request": {
+        "user": "X-Auth-Request-User",
+        "username": "X-Auth-Request-Preferred-Username",
+        "email": "X-Auth-Request-Email",
+        "groups": "X-Auth-Request-Groups",
+        "usertype": "X-Auth-Request-Usertype",
+    },
+}
+
+# RFC 9110 §7.6.1 and the older lists; never passed on in either direction.
+_HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade "
+    b"proxy-authenticate proxy-authorization".split()
+)
+# A client's own statement about who and where it is: ours alone to make.
+_OURS = frozenset(
+    b"x-forwarded-for x-forwarded-proto x-forwarded-host x-forwarded-port x-forwarded-prefix x-forwarded-ssl "
+    b"x-forwarded-server x-forwarded-uri x-forwarded-method forwarded x-real-ip x-original-url x-original-method "
+    b"x-rewrite-url x-request-id x-gateway-assertion x-session-data x-session-update "
+    b"x-auth-request-access-token x-forwarded-access-token".split()
+)
+_PRESET_NAMES = frozenset(name.lower().encode() for preset in PRESETS.values() for name in preset.values())
+# Read by CGI, WSGI and PHP backends as the real thing when spelled with an underscore (hazard A6). ``Proxy`` becomes
+# HTTP_PROXY there (CVE-2016-5385), in every spelling.
+_REAL_ONLY_WITH_DASH = frozenset({b"content-length", b"content-type", b"host", b"cookie", b"authorization"})
+
+
+@dataclass(frozen=True)
+class HeaderPolicy:
+    """How identity and origin are told; one for all routes. ``names`` maps :data:`FIELDS` to header names."""
+
+    names: Mapping[str, str]
+    encoding: Encoding = "percent"
+    via: bool = True
+    forwarded: bool = False
+    own_cookies: frozenset[str] = frozenset()
+
+    @cached_property
+    def stripped(self) -> frozenset[bytes]:
+        """Names (lower case, dashes) that a client's request never brings along. Expect: we have answered it."""
+        own = {name.lower().replace("_", "-").encode() for name in self.names.values()}
+        return _HOP_BY_HOP | _OURS | _PRESET_NAMES | own | {b"proxy", b"expect"}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the request came from: the caller's address, the site's scheme, the Host the client named."""
+
+    address: str
+    scheme: str
+    host: str
+    request_id: str
+
+
+def request_headers(
+    raw: RawHeaders, policy: HeaderPolicy, *, host: str | None, drop: Iterable[bytes] = ()
+) -> RawHeaderList:
+    """The client's headers that may pass. ``host`` replaces the value of Host; ``drop``: more names (lower case)."""
+    stripped = policy.stripped.union(drop, connection_named(raw))
+    kept: RawHeaderList = []
+    for name, value in raw:
+        key = name.lower().replace(b"_", b"-")
+        if key in stripped or (b"_" in name and key in _REAL_ONLY_WITH_DASH):
+            continue
+        if key == b"host" and host is not None:
+            value = host.encode("latin-1")
+        elif key == b"cookie":
+            value = without_cookies(value, policy.own_cookies)
+            if not value:
+                continue
+        kept.append((name, value))
+    return kept
+
+
+def connection_named(raw: RawHeaders) -> set[bytes]:
+    """Every field that ``Connection`` names (lower case): it ends here (RFC 9110 §7.6.1). Framing stays ours to judge."""
+    named: set[bytes] = set()
+    for name, value in raw:
+        if name.lower() == b"connection":
+            named.update(token.strip().lower().replace(b"_", b"-") for token in value.split(b","))
+    return named - {b"content-length", b"host"}
+
+
+def without_cookies(value: bytes, names: frozenset[str]) -> bytes:
+    """A Cookie header without the cookies of these names; what stays keeps its bytes."""
+    pairs = value.split(b";")
+    kept = [pair for pair in pairs if pair.partition(b"=")[0].strip().decode("latin-1") not in names]
+    return value if len(kept) == len(pairs) else b";".join(kept).strip()
+
+
+def identity_headers(user: Identity, policy: HeaderPolicy) -> RawHeaderList:
+    """Who is asking, in the operator's spelling. Empty values are sent too: absent would let another layer fill them (P27)."""
+    groups = ",".join(_encode_text(group, policy.encoding).replace(",", "%2C") for group in user.groups)
+    values = {
+        "user": _encode_text(user.id, policy.encoding),
+        "username": _encode_text(user.username, policy.encoding),
+        "email": _encode_text(user.email, policy.encoding),
+        "usertype": _encode_text(user.usertype, policy.encoding),
+        "groups": groups,
+    }
+    charset = "latin-1" if policy.encoding == "latin1" else "utf-8"
+    return [(policy.names[key].encode(), values[key].encode(charset, "replace")) for key in FIELDS]
+
+
+def _encode_text(text: str, encoding: Encoding) -> str:
+    """UTF-8 percent-encoded outside printable ASCII; with other encodings only what a header cannot hold is lost."""
+    if encoding == "percent":
+        return quote(text, safe=" !\"#$&'()*+,/:;<=>?@[\\]^`{|}~")
+    return "".join(char if char >= " " and char != "\x7f" else "?" for char in text)
+
+
+def origin_headers(origin: Origin, policy: HeaderPolicy, version: tuple[int, int]) -> RawHeaderList:
+    """X-Forwarded-*, X-Request-Id, and Via (behind those it came with, RFC 9110 §7.6.3) and Forwarded (RFC 7239)."""
+    headers = [
+        (b"X-Forwarded-For", origin.address.encode()),
+        (b"X-Forwarded-Proto", origin.scheme.encode()),
+        (b"X-Forwarded-Host", origin.host.encode("latin-1", "replace")),
+        (b"X-Forwarded-Port", _port(origin).encode()),
+        (b"X-Request-Id", origin.request_id.encode()),
+    ]
+    if policy.forwarded:
+        headers.append((b"Forwarded", _forwarded(origin).encode("latin-1", "replace")))
+    if policy.via:
+        headers.append((b"Via", b"%d.%d auth-gateway" % version))
+    return headers
+
+
+def _port(origin: Origin) -> str:
+    tail = origin.host.rpartition("]")[2] if origin.host.startswith("[") else origin.host
+    port = tail.partition(":")[2]
+    return port or ("443" if origin.scheme == "https" else "80")
+
+
+def _forwarded(origin: Origin) -> str:
+    address = f'"[{origin.address}]"' if ":" in origin.address else origin.address or "unknown"
+    return f'for={address};host="{origin.host}";proto={origin.scheme}'
+
+
+def response_headers(raw: RawHeaders, own_cookies: frozenset[str], cache: str) -> tuple[RawHeaderList, int]:
+    """What of the backend's answer passes, and how many of its cookies had our name (removed; worth a log line)."""
+    dropped = _HOP_BY_HOP.union(connection_named(raw)) - {b"proxy-authenticate"}
+    kept: RawHeaderList = []
+    stolen = 0
+    for name, value in raw:
+        key = name.lower()
+        if key in dropped:
+            continue
+        if key == b"set-cookie" and value.partition(b"=")[0].strip().decode("latin-1") in own_cookies:
+            stolen += 1
+            continue
+        kept.append((name, value))
+    return (kept if cache == "as_is" else _cache(kept, cache)), stolen
+
+
+def _cache(headers: RawHeaderList, cache: str) -> RawHeaderList:
+    """``no-store`` replaces what the backend said; ``private`` takes the shared caches out of it (RFC 9111 §5.2.2.7)."""
+    said = b",".join(value for name, value in headers if name.lower() == b"cache-control")
+    rest = [(name, value) for name, value in headers if name.lower() != b"cache-control"]
+    if cache == "no-store":
+        return [*rest, (b"Cache-Control", b"no-store")]
+    words = [word.strip() for word in said.split(b",")]
+    own = [w for w in words if w and w.lower() not in (b"public", b"private") and not w.lower().startswith(b"s-maxage")]
+    return [*rest, (b"Cache-Control", b", ".join([b"private", *own]))]

@@ -1,0 +1,36 @@
+"""Who somebody is, as the session remembers it and the backend is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user without secrets. ``id`` is stable over renames; ``source`` names where he comes from."""
+
+    id: str
+    username: str
+    name: str = ""
+    email: str = ""
+    usertype: str = ""
+    groups: tuple[str, ...] = ()
+    source: str = ""
+
+    def public(self) -> dict[str, Any]:
+        """What ``/auth/session`` and the sign-in answer show (contract, section 2)."""
+        shown = asdict(self)
+        del shown["source"]
+        return {**shown, "groups": list(self.groups)}
+
+    def dump(self) -> dict[str, Any]:
+        """For the session's record; :meth:`load` reads it back."""
+        return {**asdict(self), "groups": list(self.groups)}
+
+    @classmethod
+    def load(cls, data: Mapping[str, Any]) -> Identity:
+        """:raises KeyError, TypeError: when the record was not written by :meth:`dump`."""
+        texts = {field: str(data[field]) for field in ("id", "username", "name", "email", "usertype", "source")}
+        return cls(groups=tuple(str(group) for group in data["groups"]), **texts)

@@ -1,0 +1,155 @@
+"""Every way we refuse or fail: a code for programs, a status for HTTP, and words for people.
+
+``REASONS`` is the one registry. A refusal, an error answer, a log line and a doc heading all use its codes; nothing in
+the gateway branches on the words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Language = Literal["en", "zh"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a request was not simply answered. ``en`` and ``zh`` may hold ``{named}`` parts, filled by :meth:`words`."""
+
+    code: str
+    status: int
+    en: str
+    zh: str
+    sign_in_helps: bool = False
+    """True: signing in (again, or as somebody else) is the way on, so the answer is the JSON 302 with a ``redirect``."""
+
+    def words(self, language: Language, **parts: str) -> str:
+        """The sentence for people in ``language``; ``parts`` fill the places it names."""
+        return (self.zh if language == "zh" else self.en).format(**parts)
+
+
+_ALL = (
+    # -- signing in is the way on (contract, section 1)
+    Reason("no_session", 302, "You are not signed in", "未登录", True),
+    Reason("unknown_session", 302, "Your session has ended; please sign in again", "会话已失效，请重新登录", True),
+    Reason("expired_idle", 302, "You were away too long; please sign in again", "长时间未操作，请重新登录", True),
+    Reason(
+        "expired_absolute",
+        302,
+        "Your session has reached its limit; please sign in again",
+        "会话已到期，请重新登录",
+        True,
+    ),
+    Reason("expired_age", 302, "Your session is over; please sign in again", "会话已过期，请重新登录", True),
+    Reason("wrong_usertype", 302, "Only users of type {wanted} may go there", "用户非{wanted}类型", True),
+    Reason("wrong_group", 302, "Only members of {wanted} may go there", "用户不属于{wanted}组", True),
+    # -- the sign-in itself
+    Reason("bad_credentials", 401, "Wrong username or password", "用户名或密码错误"),
+    Reason(
+        "cookies_off", 400, "Your browser keeps no cookies, and signing in needs one", "浏览器未启用 Cookie，无法登录"
+    ),
+    Reason("cross_site", 403, "This request came from another site", "拒绝跨站请求"),
+    Reason("throttled", 429, "Too many attempts at once; please try again in a moment", "请求过于频繁，请稍后再试"),
+    Reason("session_interrupted", 400, "The session was ended while this request ran", "处理请求时会话已被注销"),
+    # -- the request
+    Reason("bad_request", 400, "The request is malformed: {what}", "请求格式错误：{what}"),
+    Reason("bad_field", 400, "{field}: {what}", "{field}：{what}"),
+    Reason("ambiguous_path", 400, "The path can be read in two ways: {what}", "路径存在歧义：{what}"),
+    Reason("no_route", 404, "There is nothing at this address", "页面不存在"),
+    Reason("method_not_allowed", 405, "{method} is not possible here", "不支持 {method} 方法"),
+    Reason("slow_request", 408, "The request did not arrive in time", "请求接收超时"),
+    Reason("too_large", 413, "The request is larger than {limit} bytes", "请求超过 {limit} 字节"),
+    Reason("unsupported_type", 415, "Send JSON or a form, not {got}", "请使用 JSON 或表单格式，而不是 {got}"),
+    Reason("expectation_failed", 417, "Only Expect: 100-continue is known", "仅支持 Expect: 100-continue"),
+    Reason("bad_version", 505, "Only HTTP/1.0 and HTTP/1.1 are spoken here", "仅支持 HTTP/1.0 和 HTTP/1.1"),
+    # -- behind us
+    Reason(
+        "store_unavailable",
+        503,
+        "Sign-ins cannot be checked just now; please try again in a moment; nobody has been signed out",
+        "暂时无法验证登录状态，请稍后重试（您仍处于登录状态）",
+    ),
+    Reason("upstream_unreachable", 502, "The application behind this gateway does not answer", "后端应用无法连接"),
+    Reason(
+        "upstream_nonsense", 502, "The application behind this gateway gave an invalid answer", "后端应用返回了无效响应"
+    ),
+    Reason("upstream_timeout", 504, "The application behind this gateway took too long", "后端应用响应超时"),
+    Reason(
+        "internal_error",
+        500,
+        "Something went wrong here; the request id helps to find it",
+        "内部错误，请提供请求编号以便排查",
+    ),
+    # -- seen in the log only
+    Reason("client_gone", 499, "The client went away", "客户端已断开"),
+    Reason(
+        "upstream_broke_off", 502, "The application behind this gateway broke off in mid-answer", "后端应用响应中断"
+    ),
+)
+
+REASONS: dict[str, Reason] = {reason.code: reason for reason in _ALL}
+
+
+class GatewayError(Exception):
+    """Root of our own errors: carries its reason, and the evidence in ``parts``."""
+
+    def __init__(self, code: str, **parts: str) -> None:
+        super().__init__(code, parts)
+        self.reason = REASONS[code]
+        self.parts = parts
+
+
+class RequestError(GatewayError):
+    """The client sent something that cannot be answered as asked (4xx)."""
+
+
+class StoreUnavailable(GatewayError):
+    """The session store cannot be reached or cannot do its work now. Never a statement about a session (decision 1)."""
+
+    def __init__(self, cause: str = "") -> None:
+        super().__init__("store_unavailable")
+        self.cause = cause
+
+
+class SessionInterrupted(GatewayError):
+    """The session was deleted while this request ran; nothing was written (Django's ``SessionInterrupted``)."""
+
+    def __init__(self) -> None:
+        super().__init__("session_interrupted")
+
+
+class Busy(GatewayError):
+    """A bounded queue is full: try again after ``retry_after`` seconds."""
+
+    def __init__(self, retry_after: int = 1) -> None:
+        super().__init__("throttled")
+        self.retry_after = retry_after
+
+
+class UpstreamError(GatewayError):
+    """The backend could not be reached, was too slow, or spoke nonsense. ``began``: part of its answer was passed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with the configuration: where (``file:line`` or a variable's name), which key, what."""
+
+    where: str
+    key: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.key}: {self.what}" if self.key else f"{self.where}: {self.what}"
+
+
+class SettingsError(Exception):
+    """The configuration is wrong; ``problems`` lists everything that is."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+class StartError(Exception):
+    """The gateway or a command cannot start; the text is for the person at the terminal."""

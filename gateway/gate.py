@@ -1,0 +1,174 @@
+"""The gate: decides, does no HTTP. The order is written here, once::
+
+    caller ─▶ route ─▶ session ─▶ access ─▶ verdict
+      │         │         │          │        ├─ Forward(route, user)
+      │         │         │          │        ├─ Refuse(refusal)
+      │         │         │          │        └─ Serve(endpoint)
+      │         │         │          └ may this user pass?
+      │         │         └ absent / lost for a reason / store away / found: three results that never mix
+      │         └ our own endpoint, a rule, or nothing (404)
+      └ is this a request that any rule may judge? (framing, Host, form of the target)
+
+:meth:`Gate.ask` and :meth:`Gate.answer` decide without awaiting; between them lies the one question that may need the
+store. A front door calls :meth:`Gate.decide`, or the two halves itself when it already knows the session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.core.access import check_access
+from gateway.core.head import RequestHead, check_head
+from gateway.core.identity import Identity
+from gateway.core.paths import Target, parse_target
+from gateway.core.refusals import Refusal, Site, refuse, refuse_for
+from gateway.core.routes import Route, RouteTable
+from gateway.core.sessions import Session
+from gateway.core.tickets import Tickets, cookies_named
+from gateway.errors import RequestError, StoreUnavailable
+from gateway.store.sessions import Lost, Sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One of our own: which handler, and whether its path is an alias that a legacy front end uses."""
+
+    handler: str
+    alias: bool = False
+    wrong_status: int = 401
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Pass it on: to this route's upstream, as this user (None: as nobody)."""
+
+    route: Route
+    target: Target
+    session: Session | None = None
+
+    @property
+    def user(self) -> Identity | None:
+        """Who the backend is told it is."""
+        return self.session.record.user if self.session else None
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Say no. ``user`` is set when somebody signed in was refused."""
+
+    refusal: Refusal
+    route: Route | None = None
+    user: Identity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """One of our own endpoints answers."""
+
+    endpoint: Endpoint
+    target: Target
+
+
+Verdict = Forward | Refuse | Serve
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """All that is left to know: is this session alive?"""
+
+    head: RequestHead
+    route: Route
+    target: Target
+    session_id: bytes
+
+
+class Gate:
+    """Built once from plain parts; holds no state of any request."""
+
+    def __init__(
+        self,
+        site: Site,
+        routes: RouteTable,
+        endpoints: Mapping[str, Endpoint],
+        sessions: Sessions,
+        tickets: Tickets,
+        cookie_name: str,
+    ) -> None:
+        self.site = site
+        self._routes = routes
+        self._endpoints = endpoints
+        self._sessions = sessions
+        self._tickets = tickets
+        self._cookie_name = cookie_name
+
+    async def decide(self, head: RequestHead) -> Verdict:
+        """The verdict. Awaits only when a session has to be looked up."""
+        asked = self.ask(head)
+        if not isinstance(asked, Question):
+            return asked
+        try:
+            found = await self._sessions.find(asked.session_id)
+        except StoreUnavailable as error:
+            return self.answer(asked, error)
+        return self.answer(asked, found)
+
+    def ask(self, head: RequestHead) -> Verdict | Question:
+        """Caller and route; and the session as far as the cookie alone tells."""
+        try:
+            check_head(head)
+            target = parse_target(head.target)
+        except RequestError as error:
+            return Refuse(refuse_for(head, self.site, error))
+        endpoint = self._endpoints.get(target.path)
+        if endpoint is not None:
+            return Serve(endpoint, target)
+        route = self._route(target.path)
+        if route is None:
+            return Refuse(refuse(head, self.site, "no_route"))
+        return self._ask_session(head, route, target)
+
+    def _route(self, path: str) -> Route | None:
+        """The rule for a path; below our own prefix there is nothing for backends."""
+        prefix = self.site.prefix
+        return None if path == prefix or path.startswith(prefix + "/") else self._routes.match(path)
+
+    def _ask_session(self, head: RequestHead, route: Route, target: Target) -> Verdict | Question:
+        if route.identity == "none":
+            return Forward(route, target)
+        session_id = self.session_id(head)
+        if session_id is not None:
+            return Question(head, route, target, session_id)
+        if route.identity == "optional":
+            return Forward(route, target)
+        return Refuse(refuse(head, self.site, "no_session", rules=route.refuse), route)
+
+    def session_id(self, head: RequestHead) -> bytes | None:
+        """The id in the first cookie of our name that authenticates, or None: strangers cost the store nothing."""
+        return self._tickets.first(cookies_named(head.headers.getall("Cookie", ()), self._cookie_name))
+
+    def answer(self, asked: Question, found: Session | Lost | StoreUnavailable) -> Forward | Refuse:
+        """Session and access."""
+        route = asked.route
+        if not isinstance(found, Session):
+            if route.identity == "optional":
+                return Forward(route, asked.target)
+            return self._refuse_lost(asked, found)
+        user = found.record.user
+        if user is None:  # a session before sign-in
+            if route.identity == "optional":
+                return Forward(route, asked.target)
+            return Refuse(refuse(asked.head, self.site, "no_session", rules=route.refuse), route)
+        denied = None if route.access.public else check_access(route.access, user)
+        if denied is not None:
+            refusal = refuse(asked.head, self.site, denied.code, rules=route.refuse, wanted=denied.wanted)
+            return Refuse(refusal, route, user)
+        return Forward(route, asked.target, found)
+
+    def _refuse_lost(self, asked: Question, found: Lost | StoreUnavailable) -> Refuse:
+        """A cookie that is definitely dead is deleted; in an outage it is left alone (decision 1)."""
+        if isinstance(found, StoreUnavailable):
+            return Refuse(refuse_for(asked.head, self.site, found, asked.route.refuse), asked.route)
+        return Refuse(
+            refuse(asked.head, self.site, found.code, rules=asked.route.refuse, drop_cookie=True), asked.route
+        )

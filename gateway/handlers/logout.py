@@ -1,0 +1,60 @@
+"""``POST /auth/logout`` ends the session, everywhere; ``GET`` shows a button and changes nothing (contract, section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import web
+from aiohttp_session import get_session
+
+from gateway.pages import LogoutView
+from gateway.web.bodies import read_fields
+from gateway.web.cookies import CookieOptions
+from gateway.web.endpoint import OwnEndpoint, by_method
+from gateway.web.session import WebSession
+from gateway.web.state import STATE
+
+
+class Logout(OwnEndpoint):
+    """Both methods; ``redirect``: where a page load goes afterwards; ``clear``: cookies of backends that go too."""
+
+    def __init__(self, *shared: Any, redirect: str, clear: Sequence[CookieOptions]) -> None:
+        super().__init__(*shared)
+        self._redirect = redirect
+        self._clear = clear
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """By method."""
+        endpoint = request[STATE].endpoint
+        alias = endpoint is not None and endpoint.alias
+        return await by_method(request, {"POST": self.post} if alias else {"GET": self.get, "POST": self.post})
+
+    async def get(self, request: web.Request) -> web.Response:
+        """The button."""
+        session = await get_session(request)
+        assert isinstance(session, WebSession)
+        user = session.user.name or session.user.username if session.user else None
+        form = self.form(request)
+        action = f"{self.site.prefix}/logout"
+        view = LogoutView(self.language(request), action, form.field, user, self.site.login_url)
+        return self.page(request, self.answers.pages.logout(view), form)
+
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        """Signs out. A stranger gets the same answer."""
+        fields = await read_fields(request)
+        self.require_same_site(request, fields.get("csrf"))
+        session = await get_session(request)
+        assert isinstance(session, WebSession)
+        if session.user is not None:
+            request[STATE].line.user = session.user.id
+        await session.flush()
+        response = self._answer(request)
+        for cookie in self._clear:
+            cookie.drop(response)
+        return response
+
+    def _answer(self, request: web.Request) -> web.Response:
+        if self.wants_page(request):
+            return self.answers.see_other(request, self._redirect)
+        return self.answers.json(request, {"ret": 0, "redirect": self._redirect})

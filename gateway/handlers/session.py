@@ -1,0 +1,49 @@
+"""``GET /auth/session``: who I am and how long I have. Not activity (contract, section 2)."""
+
+from __future__ import annotations
+
+import time
+
+from aiohttp import web
+from aiohttp_session import get_session
+
+from gateway.core.refusals import refuse
+from gateway.core.sessions import Session, SessionPolicy
+from gateway.web.answers import Answers
+from gateway.web.endpoint import by_method
+from gateway.web.session import WebSession
+from gateway.web.state import STATE, head_of
+
+
+class SessionInfo:
+    """A stranger gets the refusal that every route gives."""
+
+    def __init__(self, answers: Answers, policy: SessionPolicy) -> None:
+        self._answers = answers
+        self._policy = policy
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """By method."""
+        return await by_method(request, {"GET": self.get})
+
+    async def get(self, request: web.Request) -> web.Response:
+        """The session as JSON; times in epoch seconds, durations in seconds."""
+        session = await get_session(request)
+        assert isinstance(session, WebSession)
+        if session.found is None or session.user is None:
+            code = session.lost or "no_session"
+            refusal = refuse(head_of(request), self._answers.site, code, drop_cookie=session.lost is not None)
+            return self._answers.refusal(request, refusal)
+        request[STATE].line.user = session.user.id
+        body = {"ret": 0, "user": session.user.public(), **times_left(session.found, self._policy, time.time())}
+        return self._answers.json(request, body)
+
+
+def times_left(session: Session, policy: SessionPolicy, now: float) -> dict[str, int]:
+    """What a front end needs to warn in time."""
+    return {
+        "created": int(session.record.created),
+        "last_seen": int(session.last_seen),
+        "idle_left": max(int(session.last_seen + policy.idle_timeout - now), 0),
+        "absolute_left": max(int(session.record.created + policy.absolute_timeout - now), 0),
+    }

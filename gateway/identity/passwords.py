@@ -1,0 +1,119 @@
+"""Password hashes: argon2id for new ones (RFC 9106), bcrypt verified too. Never on the event loop.
+
+Verifying takes tens of milliseconds of CPU and 64 MiB by design, so it runs in a small pool with a bounded queue: a flood
+of sign-ins waits or is told to come back, and the requests of everybody else go on (design decision 9).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+from base64 import b64encode
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import bcrypt
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from gateway.errors import Busy
+
+T = TypeVar("T")
+log = logging.getLogger("gateway.identity")
+
+MAX_LENGTH = 1024
+"""Characters. Longer ones are refused before any hashing (OWASP: a bound against long-password DoS)."""
+_BCRYPT_BYTES = 72
+_QUEUE_PER_THREAD = 32
+_BCRYPT_KINDS = ("$2a$", "$2b$", "$2y$")
+
+
+class BrokenHash(ValueError):
+    """A stored hash of no kind we know."""
+
+
+def hash_password(password: str) -> str:
+    """An argon2id hash with the library's current parameters (RFC 9106's low-memory profile)."""
+    return PasswordHasher().hash(password)
+
+
+def is_known_hash(stored: str) -> bool:
+    """Can :func:`verify_password` read it?"""
+    return stored.startswith(("$argon2id$", *_BCRYPT_KINDS))
+
+
+def verify_password(stored: str, password: str) -> bool:
+    """Does the password fit? Takes its time: call it off the loop.
+
+    :raises BrokenHash: the stored hash is of no kind we know.
+    """
+    if stored.startswith("$argon2id$"):
+        return _verify_argon2(stored, password)
+    if stored.startswith(_BCRYPT_KINDS):
+        return _verify_bcrypt(stored, password)
+    raise BrokenHash
+
+
+def _verify_argon2(stored: str, password: str) -> bool:
+    try:
+        return PasswordHasher().verify(stored, password)
+    except InvalidHashError as error:
+        raise BrokenHash from error
+    except VerificationError:
+        return False
+
+
+def _verify_bcrypt(stored: str, password: str) -> bool:
+    """bcrypt reads 72 bytes; whoever wrote the hash had it cut there, so the same is done here (and said in the docs)."""
+    data = password.encode("utf-8", "surrogatepass")[:_BCRYPT_BYTES]
+    try:
+        return bcrypt.checkpw(data, stored.encode())
+    except ValueError as error:
+        raise BrokenHash from error
+
+
+class PasswordChecker:
+    """Runs checks in threads, ``threads`` at once; more than the queue holds are :class:`~gateway.errors.Busy`."""
+
+    def __init__(self, threads: int | None = None) -> None:
+        count = threads or max(1, min(4, (os.cpu_count() or 2) // 2))
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="password")
+        self._free = count * (1 + _QUEUE_PER_THREAD)
+        # Nobody's hash: checked for unknown users, so that they take as long as known ones (P68).
+        self._nobody = hash_password(b64encode(os.urandom(24)).decode())
+
+    async def fits(self, stored: str | None, password: str) -> bool:
+        """``stored`` None (no such user): False, after the time a real check takes.
+
+        :raises Busy: the queue is full.
+        """
+        try:
+            right = await self._run(lambda: verify_password(stored or self._nobody, password))
+        except BrokenHash:
+            log.error("a stored password hash cannot be read: %s", _fingerprint(stored or ""))
+            return False
+        return right and stored is not None
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        if self._free <= 0:
+            raise Busy
+        self._free -= 1
+        job = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        job.add_done_callback(self._done)
+        return await asyncio.shield(job)
+
+    def _done(self, job: asyncio.Future[T]) -> None:
+        self._free += 1
+        if not job.cancelled():
+            job.exception()  # taken note of: whoever waited may be gone
+
+    def close(self) -> None:
+        """Lets go of the threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _fingerprint(stored: str) -> str:
+    return f"kind {stored[:4]!r}, sha256 {hashlib.sha256(stored.encode('utf-8', 'replace')).hexdigest()[:12]}"

@@ -1,0 +1,215 @@
+"""Listeners, worker processes, signals, draining.
+
+One process with one event loop, or several that share the listening socket: a supervisor that serves nothing itself and
+replaces a worker that died. SIGTERM and SIGINT drain: ``/readyz`` turns 503, nothing new is accepted, what runs may
+finish (``server.drain_timeout``), then exit 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import http_parser, web
+from aiohttp.web_protocol import RequestHandler
+
+from gateway.app import Gateway, build
+from gateway.errors import StartError
+from gateway.settings import Settings
+from gateway.web.parse_errors import answer_parse_error
+
+log = logging.getLogger("gateway.server")
+_BACKLOG = 1024
+_RESTART_SECONDS = 1.0
+_KEEPALIVE_SECONDS = 75.0
+
+
+class _Protocol(RequestHandler):
+    """aiohttp's, with our words for requests that cannot be parsed."""
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        if status >= 500 and exc is not None:
+            log.error("unexpected error", exc_info=exc)
+        return answer_parse_error(request, status)
+
+
+class _Server(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Protocol(self, loop=self._loop, **self._kwargs)
+
+
+class GatewayRunner(web.AppRunner):
+    """An application runner whose connections are :class:`_Protocol`."""
+
+    def __init__(self, app: web.Application, settings: Settings) -> None:
+        limit = settings.server.max_header_bytes
+        super().__init__(
+            app,
+            handle_signals=False,
+            access_log=None,
+            handler_cancellation=True,  # a client that goes away ends the backend's request
+            auto_decompress=False,  # bodies pass as they came
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+            shutdown_timeout=settings.server.drain_timeout,
+            max_line_size=limit,
+            max_field_size=limit,
+        )
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return _Server(
+            made.request_handler,
+            request_factory=made.request_factory,
+            handler_cancellation=made.handler_cancellation,
+            **made._kwargs,
+        )
+
+
+def bind(host: str, port: int, option: str) -> socket.socket:
+    """A bound, not yet listening socket.
+
+    :raises StartError: the address is taken or not ours; ``option`` says how to choose another.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+        raise StartError(f"{host}:{port} {why}; choose another with {option}") from error
+    return sock
+
+
+def require_c_parser() -> None:
+    """:raises StartError: aiohttp would parse in Python, where seven of its advisories are (hazard A1)."""
+    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+        raise StartError("aiohttp's C parser is missing; install aiohttp from a wheel for this platform")
+
+
+def run(settings: Settings, *, on_ready: Callable[[str, str], None] | None = None) -> None:
+    """Serves until SIGTERM or SIGINT. ``on_ready`` gets the two addresses, once, when requests are accepted.
+
+    :raises StartError, gateway.errors.SettingsError: before anything is served.
+    """
+    require_c_parser()
+    front = bind(settings.server.host, settings.server.port, "--port (server.port)")
+    manage = bind(settings.management.host, settings.management.port, "management.port")
+    tell = (lambda: on_ready(_url(front), _url(manage))) if on_ready else (lambda: None)
+    if settings.server.workers == 1:
+        _run_loop(_serve(build(settings), settings, front, manage, tell))
+    else:
+        _check_buildable(settings)
+        _Supervisor(settings, front, manage).run(tell)
+
+
+def _check_buildable(settings: Settings) -> None:
+    build(settings)
+
+
+def _run_loop(main: Any) -> None:
+    try:
+        import uvloop
+    except ImportError:
+        factory = asyncio.new_event_loop
+    else:
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
+
+
+async def _serve(
+    gateway: Gateway, settings: Settings, front: socket.socket, manage: socket.socket, tell: Callable[[], None]
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    management = web.AppRunner(gateway.management, handle_signals=False, access_log=None, shutdown_timeout=1)
+    runner = GatewayRunner(gateway.app, settings)
+    await management.setup()
+    await web.SockSite(management, manage, backlog=_BACKLOG).start()
+    await runner.setup()
+    site = web.SockSite(runner, front, backlog=_BACKLOG)
+    await site.start()
+    gateway.phase.name = "serving"
+    tell()
+    await stop.wait()
+    gateway.phase.name = "draining"
+    log.info("draining")
+    await runner.cleanup()
+    await management.cleanup()
+
+
+def _url(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Supervisor:
+    """Forks the workers, replaces one that died, and passes the signal to stop on to all."""
+
+    def __init__(self, settings: Settings, front: socket.socket, manage: socket.socket) -> None:
+        self._settings = settings
+        self._sockets = (front, manage)
+        self._workers: set[int] = set()
+        self._stopping = False
+
+    def run(self, tell: Callable[[], None]) -> None:
+        """Returns when every worker has ended after a signal to stop."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        for _ in range(self._settings.server.workers):
+            self._fork()
+        tell()
+        while self._workers:
+            self._wait_for_one()
+
+    def _fork(self) -> None:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(self._work())
+        self._workers.add(pid)
+
+    def _work(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        try:
+            _run_loop(_serve(build(self._settings), self._settings, *self._sockets, lambda: None))
+        except KeyboardInterrupt:
+            return 0
+        except Exception:
+            log.exception("a worker failed")
+            return 1
+        return 0
+
+    def _wait_for_one(self) -> None:
+        try:
+            pid, status = os.wait()
+        except InterruptedError:
+            return
+        self._workers.discard(pid)
+        if not self._stopping:
+            log.error("a worker ended and is replaced", extra={"fields": {"pid": pid, "status": status}})
+            time.sleep(_RESTART_SECONDS)
+            if not self._stopping:
+                self._fork()
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+        for pid in self._workers:
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                continue

@@ -1,0 +1,1 @@
+"""What the operator sees: one log line per request, and the events around it."""

@@ -1,0 +1,1 @@
+"""The way to the backends. Only this part opens connections to them."""

@@ -1,0 +1,1 @@
+"""The aiohttp face that handlers share: sessions, cross-site checks, bodies, answers, typed request keys."""
