@@ -26,7 +26,8 @@ from gateway.identity.passwords import PasswordChecker
 from gateway.identity.users_file import FileUsers, read_users
 from gateway.pages import STATIC, Pages
 from gateway.settings.load import ring_of
-from gateway.settings.model import RouteSettings, Settings
+from gateway.settings.model import Settings
+from gateway.settings.rules import RouteSettings
 from gateway.store.redis import RedisLink, RedisOptions
 from gateway.store.redis_sessions import RedisSessionEngine
 from gateway.store.sealing import Sealer
@@ -35,7 +36,7 @@ from gateway.upstream.pool import Pool, parse_upstream_url
 from gateway.web.answers import Answers
 from gateway.web.bodies import MAX_BYTES
 from gateway.web.cookies import CookieOptions
-from gateway.web.front_door import AnyTarget, FrontDoor, Handler, answer_expect_later
+from gateway.web.front_door import AnyTarget, FrontDoor, Handler, answer_expect_later, unroutable_to
 from gateway.web.storage import SessionStorage, with_session
 
 FORM_COOKIE = "gw_form"
@@ -81,7 +82,7 @@ def build(settings: Settings) -> Gateway:
     )
     forward = ForwardHandler(parts.pools, parts.header_policy, parts.site, parts.sessions)
     door = FrontDoor(gate, _handlers(parts), forward, parts.answers)
-    app = web.Application(client_max_size=MAX_BYTES)
+    app = web.Application(client_max_size=MAX_BYTES, middlewares=[unroutable_to(door)])
     resource = AnyTarget()
     resource.add_route("*", door.handle, expect_handler=answer_expect_later)
     app.router.register_resource(resource)
@@ -161,8 +162,10 @@ def _handlers(parts: _Parts) -> dict[str, Handler]:
     logout = parts.settings.logout
     clear = [CookieOptions(name, secure=parts.site.is_https) for name in logout.clear_cookies]
     return {
-        "login": with_session(parts.storage, Login(*shared, sources=sources)),
-        "logout": with_session(parts.storage, Logout(*shared, redirect=logout.redirect, clear=clear)),
+        "login": with_session(parts.storage, Login(*shared, sources=sources, clear=clear)),
+        "logout": with_session(
+            parts.storage, Logout(*shared, redirect=logout.redirect, clear=clear, forget=logout.clear_site_data)
+        ),
         "session": with_session(parts.storage, SessionInfo(parts.answers, parts.sessions.policy)),
         "static": Static(parts.site),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import secrets
@@ -13,12 +12,12 @@ from typing import Any
 import click
 
 from gateway import __version__, launch, server
-from gateway.app import build, redis_options
-from gateway.errors import SettingsError, StartError
+from gateway.app import build
+from gateway.errors import Problem, SettingsError, StartError
 from gateway.identity.passwords import MAX_LENGTH, hash_password
-from gateway.identity.users_file import UsersFile
+from gateway.identity.users_file import UsersFile, read_users
 from gateway.settings import Settings, load_settings
-from gateway.settings.model import Settings as SettingsModel
+from gateway.settings.schema import schema_text
 from gateway.telemetry import logs
 
 _MIN_PASSWORD = 8
@@ -108,9 +107,21 @@ def _warn(settings: Settings) -> None:
 def check(config: Path) -> None:
     """Check a configuration and the files it names: every problem at once."""
     settings = load_settings(config, os.environ)
+    _check_users(settings)
     build(settings)
-    redis_options(settings)
     click.echo(f"{config}: fine ({len(settings.routes)} routes, {len(settings.upstreams)} upstreams)")
+
+
+def _check_users(settings: Settings) -> None:
+    """:raises SettingsError: with the problems of all users files."""
+    problems: list[Problem] = []
+    for source in settings.users:
+        try:
+            read_users(source.path)
+        except SettingsError as error:
+            problems += error.problems
+    if problems:
+        raise SettingsError(problems)
 
 
 @cli.command()
@@ -125,23 +136,32 @@ def schema(output: Path | None) -> None:
         click.echo(f"wrote {output}")
 
 
-def schema_text() -> str:
-    """What ``config/gateway.schema.json`` holds."""
-    return json.dumps(SettingsModel.model_json_schema(), indent=2) + "\n"
-
-
 @cli.command("secrets")
 @click.option("--dir", "folder", type=Folder, default=Path("secrets"), show_default=True, help="Where to.")
 @click.option("--from", "source", type=Folder, help="Take those that are there already from here.")
-@click.option("--gateway-uid", type=int, help="Give them to the users of the containers (as root).")
-@click.option("--redis-uid", type=int, help="The user that Redis runs as.")
-def make_secrets(folder: Path, source: Path | None, gateway_uid: int | None, redis_uid: int | None) -> None:
+@click.option("--new-redis-password", "new_password", is_flag=True, help="Replace the password.")
+@click.option("--gateway-uid", type=int, help="Give the gateway's to this user (as root).")
+@click.option("--redis-uid", type=int, help="Give Redis's to this user.")
+@click.option("--redis-data", type=Folder, help="Give this folder to Redis's user, too.")
+def make_secrets(
+    folder: Path,
+    source: Path | None,
+    new_password: bool,
+    gateway_uid: int | None,
+    redis_uid: int | None,
+    redis_data: Path | None,
+) -> None:
     """Make the Redis password and the master key, if they are not there yet."""
-    written = launch.make_secrets(folder, source)
+    if (gateway_uid is None) != (redis_uid is None) or (redis_data and redis_uid is None):
+        raise click.UsageError("--gateway-uid and --redis-uid go together; --redis-data goes with them")
+    written = launch.make_secrets(folder, source, new_password=new_password)
     if gateway_uid is not None and redis_uid is not None:
-        owners = {"master_key": gateway_uid, "redis_password": gateway_uid, "redis.conf": redis_uid}
-        launch.hand_over(folder, owners)
-    click.echo(f"{folder}: made {', '.join(written)}" if written else f"{folder}: everything is there")
+        launch.hand_over(folder, gateway_uid, redis_uid, redis_data)
+    click.echo(
+        f"{folder}: wrote {', '.join(written)}" if written else f"{folder}: everything is there, nothing changed"
+    )
+    if "master_key" in written:
+        click.echo("Keep a copy of master_key in a safe place: without it everybody is signed out.")
 
 
 @cli.group()

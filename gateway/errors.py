@@ -26,8 +26,40 @@ class Reason:
 
     def words(self, language: Language, **parts: str) -> str:
         """The sentence for people in ``language``; ``parts`` fill the places it names."""
-        return (self.zh if language == "zh" else self.en).format(**parts)
+        if language == "zh":
+            return self.zh.format(**{name: _PARTS_IN_CHINESE.get(part, part) for name, part in parts.items()})
+        return self.en.format(**parts)
 
+
+_PARTS_IN_CHINESE = {
+    "Transfer-Encoding in an HTTP/1.0 request": "HTTP/1.0 请求中含有 Transfer-Encoding",
+    "a broken percent-escape": "百分号编码不完整",
+    "a character that no target may hold": "地址中含有非法字符",
+    "a fragment in the target": "地址中含有片段（#）",
+    "exactly one Host header is needed": "需要且仅需要一个 Host 请求头",
+    "it is no HTTP": "不是有效的 HTTP 请求",
+    "the Host header": "Host 请求头",
+    "the authority of the target": "地址中的主机部分",
+    "the form of the target": "地址的形式",
+    "the body": "请求体",
+    "the body is not JSON": "请求体不是 JSON",
+    "the body is not a JSON object": "请求体不是 JSON 对象",
+    "the body is not the form it says it is": "请求体不是其声明的表单",
+    "a backslash": "反斜杠",
+    "a dot segment": "点段（. 或 ..）",
+    "a path parameter (;)": "路径参数（;）",
+    "an empty segment (//)": "空路径段（//）",
+    "an encoded #": "编码的 #",
+    "an encoded ?": "编码的 ?",
+    "an encoded control character": "编码的控制字符",
+    "an encoded slash": "编码的斜杠",
+    "double encoding": "双重编码",
+    "overlong UTF-8": "过长的 UTF-8 编码",
+    "holds a character that no text has": "含有非法字符",
+    "is missing": "不能为空",
+    "must be a text": "必须是文本",
+    "must be true or false": "必须是 true 或 false",
+}
 
 _ALL = (
     # -- signing in is the way on (contract, section 1)
@@ -60,6 +92,8 @@ _ALL = (
     Reason("method_not_allowed", 405, "{method} is not possible here", "不支持 {method} 方法"),
     Reason("slow_request", 408, "The request did not arrive in time", "请求接收超时"),
     Reason("too_large", 413, "The request is larger than {limit} bytes", "请求超过 {limit} 字节"),
+    Reason("target_too_long", 414, "The address is too long", "请求地址过长"),
+    Reason("headers_too_large", 431, "The headers of the request are too large", "请求头过大"),
     Reason("unsupported_type", 415, "Send JSON or a form, not {got}", "请使用 JSON 或表单格式，而不是 {got}"),
     Reason("expectation_failed", 417, "Only Expect: 100-continue is known", "仅支持 Expect: 100-continue"),
     Reason("bad_version", 505, "Only HTTP/1.0 and HTTP/1.1 are spoken here", "仅支持 HTTP/1.0 和 HTTP/1.1"),

@@ -118,12 +118,12 @@ class Gate:
         try:
             check_head(head)
             target = parse_target(head.target)
+            endpoint = self._endpoints.get(target.path)
+            if endpoint is not None:
+                return Serve(endpoint, target)
+            route = self._route(target.path)
         except RequestError as error:
             return Refuse(refuse_for(head, self.site, error))
-        endpoint = self._endpoints.get(target.path)
-        if endpoint is not None:
-            return Serve(endpoint, target)
-        route = self._route(target.path)
         if route is None:
             return Refuse(refuse(head, self.site, "no_route"))
         return self._ask_session(head, route, target)

@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -37,9 +38,10 @@ class _Protocol(RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
+        """Called for what the parser refused, and for errors nobody caught."""
         if status >= 500 and exc is not None:
             log.error("unexpected error", exc_info=exc)
-        return answer_parse_error(request, status)
+        return answer_parse_error(request, status, exc)
 
 
 class _Server(web.Server):
@@ -178,21 +180,22 @@ class _Supervisor:
 
     def _fork(self) -> None:
         pid = os.fork()
-        if pid == 0:
-            os._exit(self._work())
-        self._workers.add(pid)
+        if pid:
+            self._workers.add(pid)
+            return
+        status = 1
+        try:
+            self._work()
+            status = 0
+        finally:
+            if status:
+                log.error("a worker failed", exc_info=sys.exc_info())
+            os._exit(status)  # never back into the supervisor's code
 
-    def _work(self) -> int:
+    def _work(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
-        try:
-            _run_loop(_serve(build(self._settings), self._settings, *self._sockets, lambda: None))
-        except KeyboardInterrupt:
-            return 0
-        except Exception:
-            log.exception("a worker failed")
-            return 1
-        return 0
+        _run_loop(_serve(build(self._settings), self._settings, *self._sockets, lambda: None))
 
     def _wait_for_one(self) -> None:
         try:

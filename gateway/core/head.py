@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv6Address
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -13,8 +15,8 @@ Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 # RFC 9110 §7.2 and RFC 3986 §3.2.2: a reg-name, an IPv4 address or a bracketed IPv6 address, and a port.
-_HOST_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=%")
-_IPV6_CHARS = frozenset("0123456789abcdefABCDEF:.")
+_REG_NAME = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
+_IPV6_CHARS = frozenset("0123456789abcdefABCDEF:.")  # no zone: %eth0 is nobody's business but the sender's
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def check_head(head: RequestHead) -> None:
         raise RequestError("bad_request", what="exactly one Host header is needed")
     if hosts and not is_host(hosts[0]):
         raise RequestError("bad_request", what="the Host header")
-    if head.headers.get("Expect", "100-continue").lower() != "100-continue":
+    if any(value.lower() != "100-continue" for value in head.headers.getall("Expect", ())):
         raise RequestError("expectation_failed")
 
 
@@ -53,10 +55,19 @@ def is_host(value: str) -> bool:
     """Is this ``uri-host [":" port]``, not empty?"""
     if value.startswith("["):
         address, bracket, rest = value[1:].partition("]")
-        host_ok = bool(bracket and address) and _IPV6_CHARS.issuperset(address)
-        return host_ok and (not rest or (rest[0] == ":" and _is_port(rest[1:])))
+        return bool(bracket) and _is_ipv6(address) and (not rest or (rest[0] == ":" and _is_port(rest[1:])))
     host, colon, port = value.partition(":")
-    return bool(host) and _HOST_CHARS.issuperset(host) and (not colon or _is_port(port))
+    return _REG_NAME.fullmatch(host) is not None and (not colon or _is_port(port))
+
+
+def _is_ipv6(text: str) -> bool:
+    if not _IPV6_CHARS.issuperset(text):
+        return False
+    try:
+        IPv6Address(text)
+    except AddressValueError:
+        return False
+    return True
 
 
 def _is_port(text: str) -> bool:

@@ -1,7 +1,7 @@
 """What passes to a backend and back (contract, section 3; RFC 9110 §7.6). Bytes in, bytes out, order kept.
 
-Ours is stripped first and added last, so that a client can neither send our headers, in any spelling (case, ``_`` for
-``-``: P24, P25), nor make us drop our own by naming them in ``Connection`` (P29).
+Ours is stripped first and added last, so that a client can neither send our headers, in any spelling (case, ``_`` or
+``.`` for ``-``: P24, P25), nor make us drop our own by naming them in ``Connection`` (P29).
 """
 
 from __future__ import annotations
@@ -48,17 +48,21 @@ _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade "
     b"proxy-authenticate proxy-authorization".split()
 )
-# A client's own statement about who and where it is: ours alone to make.
+# A client's own statement about who and where it is: ours alone to make. So is everything X-Forwarded-*.
 _OURS = frozenset(
-    b"x-forwarded-for x-forwarded-proto x-forwarded-host x-forwarded-port x-forwarded-prefix x-forwarded-ssl "
-    b"x-forwarded-server x-forwarded-uri x-forwarded-method forwarded x-real-ip x-original-url x-original-method "
-    b"x-rewrite-url x-request-id x-gateway-assertion x-session-data x-session-update "
-    b"x-auth-request-access-token x-forwarded-access-token".split()
+    b"forwarded x-real-ip x-original-url x-original-method x-rewrite-url x-request-id x-gateway-assertion "
+    b"x-session-data x-session-update x-auth-request-access-token".split()
 )
+_OURS_BEGIN = b"x-forwarded-"
 _PRESET_NAMES = frozenset(name.lower().encode() for preset in PRESETS.values() for name in preset.values())
 # Read by CGI, WSGI and PHP backends as the real thing when spelled with an underscore (hazard A6). ``Proxy`` becomes
 # HTTP_PROXY there (CVE-2016-5385), in every spelling.
-_REAL_ONLY_WITH_DASH = frozenset({b"content-length", b"content-type", b"host", b"cookie", b"authorization"})
+_REAL_ONLY_WITH_DASH = frozenset({b"content-length", b"content-type"})
+# One spelling for all that a backend may take for one name: PHP reads a dot as an underscore, Apache 2.2's CGI whatever is
+# neither letter nor digit.
+_ONE_SPELLING = bytes(
+    ord(char.lower()) if (char := chr(code)).isascii() and char.isalnum() else 45 for code in range(256)
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class HeaderPolicy:
     @cached_property
     def stripped(self) -> frozenset[bytes]:
         """Names (lower case, dashes) that a client's request never brings along. Expect: we have answered it."""
-        own = {name.lower().replace("_", "-").encode() for name in self.names.values()}
+        own = {_one_spelling(name.encode()) for name in self.names.values()}
         return _HOP_BY_HOP | _OURS | _PRESET_NAMES | own | {b"proxy", b"expect"}
 
 
@@ -95,8 +99,8 @@ def request_headers(
     stripped = policy.stripped.union(drop, connection_named(raw))
     kept: RawHeaderList = []
     for name, value in raw:
-        key = name.lower().replace(b"_", b"-")
-        if key in stripped or (b"_" in name and key in _REAL_ONLY_WITH_DASH):
+        key = _one_spelling(name)
+        if key in stripped or key.startswith(_OURS_BEGIN) or (key in _REAL_ONLY_WITH_DASH and key != name.lower()):
             continue
         if key == b"host" and host is not None:
             value = host.encode("latin-1")
@@ -108,12 +112,16 @@ def request_headers(
     return kept
 
 
+def _one_spelling(name: bytes) -> bytes:
+    return name.translate(_ONE_SPELLING)
+
+
 def connection_named(raw: RawHeaders) -> set[bytes]:
     """Every field that ``Connection`` names (lower case): it ends here (RFC 9110 §7.6.1). Framing stays ours to judge."""
     named: set[bytes] = set()
     for name, value in raw:
         if name.lower() == b"connection":
-            named.update(token.strip().lower().replace(b"_", b"-") for token in value.split(b","))
+            named.update(_one_spelling(token.strip()) for token in value.split(b","))
     return named - {b"content-length", b"host"}
 
 
@@ -141,7 +149,11 @@ def identity_headers(user: Identity, policy: HeaderPolicy) -> RawHeaderList:
 def _encode_text(text: str, encoding: Encoding) -> str:
     """UTF-8 percent-encoded outside printable ASCII; with other encodings only what a header cannot hold is lost."""
     if encoding == "percent":
-        return quote(text, safe=" !\"#$&'()*+,/:;<=>?@[\\]^`{|}~")
+        encoded = quote(text, safe=" !\"#$&'()*+,/:;<=>?@[\\]^`{|}~", errors="replace")
+        inner = encoded.strip(
+            " "
+        )  # blanks at the edges would be trimmed on the way: " admin" must not arrive as "admin"
+        return encoded if inner == encoded else encoded.replace(" ", "%20")
     return "".join(char if char >= " " and char != "\x7f" else "?" for char in text)
 
 
@@ -178,20 +190,30 @@ def response_headers(raw: RawHeaders, own_cookies: frozenset[str], cache: str) -
     kept: RawHeaderList = []
     stolen = 0
     for name, value in raw:
-        key = name.lower()
+        key = _one_spelling(name)
         if key in dropped:
             continue
-        if key == b"set-cookie" and value.partition(b"=")[0].strip().decode("latin-1") in own_cookies:
+        if key == b"set-cookie" and _cookie_set(value) in own_cookies:
             stolen += 1
             continue
         kept.append((name, value))
     return (kept if cache == "as_is" else _cache(kept, cache)), stolen
 
 
+def _cookie_set(value: bytes) -> str:
+    """The name under which the cookie comes back: browsers send the nameless ``=ours=x`` as ``ours=x`` (RFC 6265bis §5.8.3)."""
+    return value.lstrip(b" \t=").partition(b"=")[0].strip().decode("latin-1")
+
+
 def _cache(headers: RawHeaderList, cache: str) -> RawHeaderList:
-    """``no-store`` replaces what the backend said; ``private`` takes the shared caches out of it (RFC 9111 §5.2.2.7)."""
+    """``no-store`` replaces what the backend said; ``private`` takes the shared caches out of it (RFC 9111 §5.2.2.7).
+
+    What is said to shared caches alone goes in both cases: a CDN obeys it before Cache-Control (RFC 9213 §2.2).
+    """
     said = b",".join(value for name, value in headers if name.lower() == b"cache-control")
-    rest = [(name, value) for name, value in headers if name.lower() != b"cache-control"]
+    rest = [
+        (name, value) for name, value in headers if not name.lower().endswith((b"cache-control", b"surrogate-control"))
+    ]
     if cache == "no-store":
         return [*rest, (b"Cache-Control", b"no-store")]
     words = [word.strip() for word in said.split(b",")]

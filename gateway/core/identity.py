@@ -32,5 +32,8 @@ class Identity:
     @classmethod
     def load(cls, data: Mapping[str, Any]) -> Identity:
         """:raises KeyError, TypeError: when the record was not written by :meth:`dump`."""
-        texts = {field: str(data[field]) for field in ("id", "username", "name", "email", "usertype", "source")}
-        return cls(groups=tuple(str(group) for group in data["groups"]), **texts)
+        texts = {field: data[field] for field in ("id", "username", "name", "email", "usertype", "source")}
+        groups = data["groups"]
+        if not isinstance(groups, list) or not all(isinstance(text, str) for text in (*texts.values(), *groups)):
+            raise TypeError("not an identity")  # nothing is made to fit: None would be a user named "None"
+        return cls(groups=tuple(groups), **texts)

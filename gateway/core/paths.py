@@ -5,8 +5,9 @@ once less than we do, or that resolves dots, slashes or parameters in another or
 read as another one. Peers that normalised *and* forwarded the original were bypassed for it (hazards P1 to P20).
 
 Refused: dot segments plain or encoded, ``//``, backslash, ``;`` (a path parameter: Tomcat drops it), encoded slash,
-encoded percent followed by two hex digits (double encoding), encoded control characters, ``#``, and any byte that a
-target may not hold. Case is kept. ``%23`` and ``%3f`` are ordinary characters of a name and pass.
+double encoding (what is an escape again once decoded), overlong UTF-8, encoded control characters, ``#``, and any byte
+that a target may not hold. Case is kept. ``%23`` and ``%3f`` are ordinary characters of a name and pass, unless the part
+before them falls under another rule (:meth:`gateway.core.routes.RouteTable.match`).
 """
 
 from __future__ import annotations
@@ -15,18 +16,24 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from gateway.core.head import is_host
 from gateway.errors import RequestError
 
 _TARGET_CHARS = re.compile(r"[\x21-\x7e]*")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _CONTROL_ESCAPE = re.compile(r"%(?:[01][0-9A-Fa-f]|7[Ff])")
 _AMBIGUOUS = (
     (re.compile(r"//"), "an empty segment (//)"),
     (re.compile(r"\\|%5[Cc]"), "a backslash"),
     (re.compile(r";|%3[Bb]"), "a path parameter (;)"),
     (re.compile(r"%2[Ff]"), "an encoded slash"),
-    (re.compile(r"%25[0-9A-Fa-f]{2}"), "double encoding"),
     (_CONTROL_ESCAPE, "an encoded control character"),
+    # UTF-8 in more bytes than it takes (RFC 3629 §10): old Tomcat and IIS read a slash, a backslash or a dot there
+    (
+        re.compile(r"%[Cc]0%[Aa][EeFf]|%[Cc]1%9[Cc]|%[Ee]0%80%[Aa][EeFf]|%[Ee]0%81%9[Cc]|%[Ff]0%80%8[01]"),
+        "overlong UTF-8",
+    ),
     (re.compile(r"(?:^|/)(?:\.|%2[Ee]){1,2}(?=/|$)"), "a dot segment"),
 )
 _PLAIN = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,=:@-]+(?:\.[A-Za-z0-9_~-]+)*)*/?")
@@ -66,7 +73,7 @@ def _split_absolute(target: str) -> tuple[str | None, str]:
         raise RequestError("bad_request", what="the form of the target")
     end = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=len(rest))
     authority, forward = rest[:end], rest[end:]
-    if not authority or "@" in authority:
+    if not is_host(authority):  # it replaces Host, so it is judged like Host (hazards A5, D8)
         raise RequestError("bad_request", what="the authority of the target")
     return authority, forward if forward.startswith("/") else "/" + forward
 
@@ -83,4 +90,7 @@ def normalise(raw_path: str) -> str:
     for pattern, what in _AMBIGUOUS:
         if pattern.search(raw_path):
             raise RequestError("ambiguous_path", what=what)
-    return unquote(raw_path, errors="surrogateescape")
+    path = unquote(raw_path, errors="surrogateescape")
+    if _ESCAPE.search(path):  # P11; looked for in what was decoded: %25%32%65 is %252e in other clothes
+        raise RequestError("ambiguous_path", what="double encoding")
+    return path

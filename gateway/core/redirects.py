@@ -8,7 +8,7 @@ once more: ``/.//host`` resolves to ``//host``.
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import ada_url
 
@@ -33,9 +33,11 @@ def safe_next(value: str, own_pages: str = "") -> str | None:
         return None
     if url.origin != _ORIGIN or url.pathname.startswith("//"):
         return None
-    if own_pages and (url.pathname == own_pages or url.pathname.startswith(own_pages + "/")):
+    if own_pages and f"{unquote(url.pathname)}/".startswith(f"{own_pages}/"):  # decoded, as the gate will read it
         return None
-    return url.pathname + url.search + url.hash
+    place = url.pathname + url.search + url.hash
+    # Escapes have made it longer, and it has to pass here again on its way in.
+    return place if len(place) <= MAX_LENGTH else None
 
 
 def path_of_same_origin(referer: str, origin: str) -> str | None:

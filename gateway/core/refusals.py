@@ -20,8 +20,10 @@ RETRY_AFTER = 5
 """Seconds a client is asked to wait in an outage: about what a restart or a failover of Redis takes."""
 CHALLENGE = 'Session realm="gateway"'
 """For every 401 (RFC 9110 §15.5.2): a scheme no browser opens a dialog for."""
+ANY_METHOD = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+"""What 405 allows where every method but CONNECT passes."""
 _DEFAULT_RULES = RefusalRules()
-_CLOSES = frozenset({"bad_request", "bad_version", "too_large", "slow_request"})
+_CLOSES = frozenset({"bad_request", "bad_version", "too_large", "slow_request", "method_not_allowed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,8 @@ def _headers(status: int, reason: Reason, site: Site) -> dict[str, str]:
     headers = {"Cache-Control": "no-store", "Vary": ", ".join(sorted(vary))}
     if status == 401:
         headers["WWW-Authenticate"] = CHALLENGE
+    if status == 405:
+        headers["Allow"] = ANY_METHOD
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER)
     return headers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import Any
 
 from gateway.core.identity import Identity
@@ -49,10 +50,19 @@ class SessionRecord:
         try:
             if raw["v"] != RECORD_VERSION:
                 raise ValueError(f"a session record of version {raw['v']!r}")
-            user = raw["u"] and Identity.load(raw["u"])
-            return cls(float(raw["c"]), float(raw["m"]), user or None, raw["e"], dict(raw["d"]))
-        except (KeyError, TypeError, ValueError) as error:
+            user = None if raw["u"] is None else Identity.load(raw["u"])
+            if not (raw["e"] is None or isinstance(raw["e"], int)) or not isinstance(raw["d"], dict):
+                raise TypeError("expiry or data")
+            return cls(_moment(raw["c"]), _moment(raw["m"]), user, raw["e"], dict(raw["d"]))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError("not a session record") from error
+
+
+def _moment(value: Any) -> float:
+    moment = float(value)
+    if not isfinite(moment):  # a session of NaN would be older than no limit, so never over
+        raise ValueError("not a moment")
+    return moment
 
 
 @dataclass(frozen=True, slots=True)

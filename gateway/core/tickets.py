@@ -15,6 +15,7 @@ from gateway.core.keys import ID_BYTES, KeyRing, MasterKey, b64url, from_b64url
 SESSION_ID_BYTES = 32
 NONCE_BYTES = 16
 MAC_BYTES = 16
+_BLANK = " \t"  # not all that Unicode calls blank: what is a cookie of ours here must be one where it is removed, too
 
 
 def _mac(key: MasterKey, purpose: bytes, message: bytes) -> bytes:
@@ -81,5 +82,5 @@ def cookies_named(headers: Iterable[str], name: str) -> Iterator[str]:
     for header in headers:
         for pair in header.split(";"):
             key, equals, value = pair.partition("=")
-            if equals and key.strip() == name:
-                yield value.strip()
+            if equals and key.strip(_BLANK) == name:
+                yield value.strip(_BLANK)

@@ -27,6 +27,7 @@ from gateway.gate import Forward
 from gateway.store.sessions import Sessions
 from gateway.upstream.exchange import Exchange, UpstreamRequest
 from gateway.upstream.pool import Pool
+from gateway.web.bodies import invite_body
 from gateway.web.proxied import ProxiedResponse
 from gateway.web.state import STATE, RequestState
 
@@ -90,8 +91,7 @@ class ForwardHandler:
 
     async def _body(self, request: web.BaseRequest, state: RequestState, timeout: float) -> AsyncIterator[bytes]:
         """The client's body in pieces. Whoever waits for ``100 Continue`` gets it now: the verdict was to forward (D13)."""
-        if request.headers.get("Expect") and request.version >= (1, 1) and request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        invite_body(request)
         try:
             while True:
                 async with asyncio.timeout(timeout):

@@ -20,6 +20,7 @@ from gateway.identity.passwords import MAX_LENGTH
 from gateway.identity.source import UserSource
 from gateway.pages import LoginView
 from gateway.web.bodies import flag_field, read_fields, text_field
+from gateway.web.cookies import CookieOptions
 from gateway.web.endpoint import Form, OwnEndpoint, by_method
 from gateway.web.session import WebSession
 from gateway.web.state import STATE
@@ -53,11 +54,15 @@ def read_attempt(fields: dict[str, Any]) -> Attempt:
 
 
 class Login(OwnEndpoint):
-    """Both methods of the sign-in, also under the aliases of legacy front ends (POST only there)."""
+    """Both methods of the sign-in, also under the aliases of legacy front ends (POST only there).
 
-    def __init__(self, *shared: Any, sources: Sequence[UserSource]) -> None:
+    ``clear``: cookies of backends that must not pass from one user of a browser to the next.
+    """
+
+    def __init__(self, *shared: Any, sources: Sequence[UserSource], clear: Sequence[CookieOptions]) -> None:
         super().__init__(*shared)
         self._sources = sources
+        self._clear = clear
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         """By method."""
@@ -102,9 +107,16 @@ class Login(OwnEndpoint):
     ) -> web.StreamResponse:
         session = await get_session(request)
         assert isinstance(session, WebSession)
+        before = session.user
         await session.sign_in(user, BROWSER_SESSION if attempt.remember is False else None)
         request[STATE].line.user = user.id
-        target = self.safe_next(attempt.next)
+        response = self._welcome(request, user, self.safe_next(attempt.next), as_page)
+        if before is not None and before.id != user.id:
+            for cookie in self._clear:
+                cookie.drop(response)
+        return response
+
+    def _welcome(self, request: web.Request, user: Identity, target: str, as_page: bool) -> web.Response:
         if as_page:
             return self.answers.see_other(request, target)
         return self.answers.json(request, {"ret": 0, "user": user.public(), "redirect": target})

@@ -17,12 +17,14 @@ from gateway.web.state import STATE
 
 
 class Logout(OwnEndpoint):
-    """Both methods; ``redirect``: where a page load goes afterwards; ``clear``: cookies of backends that go too."""
+    """Both methods; ``redirect``: where a page load goes afterwards; ``clear``: cookies of backends that go too;
+    ``forget``: what else the browser forgets (Clear-Site-Data)."""
 
-    def __init__(self, *shared: Any, redirect: str, clear: Sequence[CookieOptions]) -> None:
+    def __init__(self, *shared: Any, redirect: str, clear: Sequence[CookieOptions], forget: Sequence[str]) -> None:
         super().__init__(*shared)
         self._redirect = redirect
         self._clear = clear
+        self._forget = ", ".join(f'"{what}"' for what in forget)
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         """By method."""
@@ -52,6 +54,8 @@ class Logout(OwnEndpoint):
         response = self._answer(request)
         for cookie in self._clear:
             cookie.drop(response)
+        if self._forget:
+            response.headers["Clear-Site-Data"] = self._forget
         return response
 
     def _answer(self, request: web.Request) -> web.Response:

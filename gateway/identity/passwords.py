@@ -13,11 +13,12 @@ import os
 from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
 import bcrypt
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from gateway.errors import Busy
 
@@ -59,11 +60,11 @@ def verify_password(stored: str, password: str) -> bool:
 
 def _verify_argon2(stored: str, password: str) -> bool:
     try:
-        return PasswordHasher().verify(stored, password)
-    except InvalidHashError as error:
-        raise BrokenHash from error
-    except VerificationError:
+        return PasswordHasher().verify(stored, password.encode("utf-8", "surrogatepass"))
+    except VerifyMismatchError:
         return False
+    except (InvalidHashError, VerificationError) as error:
+        raise BrokenHash from error
 
 
 def _verify_bcrypt(stored: str, password: str) -> bool:
@@ -82,8 +83,7 @@ class PasswordChecker:
         count = threads or max(1, min(4, (os.cpu_count() or 2) // 2))
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="password")
         self._free = count * (1 + _QUEUE_PER_THREAD)
-        # Nobody's hash: checked for unknown users, so that they take as long as known ones (P68).
-        self._nobody = hash_password(b64encode(os.urandom(24)).decode())
+        self._nobody = _nobodys_hash()
 
     async def fits(self, stored: str | None, password: str) -> bool:
         """``stored`` None (no such user): False, after the time a real check takes.
@@ -113,6 +113,12 @@ class PasswordChecker:
     def close(self) -> None:
         """Lets go of the threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+@cache
+def _nobodys_hash() -> str:
+    """Checked for unknown users, so that they take as long as known ones (P68)."""
+    return hash_password(b64encode(os.urandom(24)).decode())
 
 
 def _fingerprint(stored: str) -> str:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +192,10 @@ class UsersFile:
             trial = Path(folder, self._path.name)
             with trial.open("w", encoding="utf-8") as file:
                 yaml.dump(document, file)
-            read_users(trial)
+            try:
+                read_users(trial)
+            except SettingsError as error:
+                raise SettingsError([replace(one, where=str(self._path)) for one in error.problems]) from error
             self._write(trial.read_text(encoding="utf-8"))
 
     def _write(self, text: str) -> None:

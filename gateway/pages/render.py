@@ -48,12 +48,15 @@ class Pages:
         )
 
     def login(self, view: LoginView) -> str:
+        """The sign-in page as HTML."""
         return self._login.render(view=view, t=MESSAGES[view.language])
 
     def logout(self, view: LogoutView) -> str:
+        """The page with the sign-out button as HTML."""
         return self._logout.render(view=view, t=MESSAGES[view.language])
 
     def notice(self, view: NoticeView) -> str:
+        """An error or another small page as HTML."""
         return self._notice.render(view=view, t=MESSAGES[view.language])
 
     def _asset(self, name: str) -> str:

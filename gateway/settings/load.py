@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError
 
 from gateway.core.keys import parse_ring
 from gateway.errors import Problem, SettingsError
 from gateway.settings.model import Settings
-from gateway.settings.sources import Places, overlay_environment, read_yaml
+from gateway.settings.rules import ACCESS_BRANCHES
+from gateway.settings.sources import PREFIX, Loc, Places, overlay_environment
+from gateway.settings.whole import check_whole
+from gateway.settings.words import is_listed, words
+from gateway.settings.yaml_file import read_yaml
 
-Loc = tuple[str | int, ...]
-# pydantic names the branch of a union in the location; no key of ours is called so
-_BRANCHES = frozenset({"AccessSettings", "literal['public','authenticated']"})
 _SECRETS = (("redis", "password"), ("keys", "master"))
 
 
 @dataclass(slots=True)
 class _Checks:
-    """What is gathered while checking."""
+    """What is gathered while checking. ``folder``: what relative paths are relative to."""
 
     places: Places
     folder: Path
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, loc: Loc, what: str) -> None:
+        """Notes a problem; a second one at the same place says nothing new."""
         key = ".".join(str(part) for part in loc)
-        self.problems.append(Problem(self.places.of(loc), key, what))
+        if not any(problem.key == key for problem in self.problems):
+            self.problems.append(Problem(self.places.of(loc), key, what))
 
 
 def load_settings(file: Path, environment: Mapping[str, str]) -> Settings:
@@ -39,124 +42,98 @@ def load_settings(file: Path, environment: Mapping[str, str]) -> Settings:
 
     :raises SettingsError: with everything that is wrong.
     """
-    places = Places(str(file))
-    return _settings(read_yaml(file, places), environment, places, file.parent)
+    checks = _Checks(Places(str(file)), file.absolute().parent)
+    data, checks.problems = read_yaml(file, checks.places)
+    return _settings(data, environment, checks)
 
 
 def settings_from(data: Mapping[str, Any], environment: Mapping[str, str], name: str, folder: Path) -> Settings:
     """The same for settings that are in no file (``serve --upstream``); ``name`` stands for it in messages."""
-    return _settings(dict(data), environment, Places(name), folder)
+    return _settings(copy.deepcopy(dict(data)), environment, _Checks(Places(name), folder))
 
 
-def _settings(data: dict[str, Any], environment: Mapping[str, str], places: Places, folder: Path) -> Settings:
-    checks = _Checks(places, folder)
-    checks.problems += overlay_environment(data, environment, places)
+def _settings(data: dict[str, Any], environment: Mapping[str, str], checks: _Checks) -> Settings:
+    checks.problems += overlay_environment(data, environment, checks.places, is_listed)
+    data = _without_nothing(data)
     _read_secret_files(data, checks)
     settings = _validate(data, checks)
-    if settings is not None:
-        _check_whole(settings, checks)
+    check_whole(data, checks.add)
+    _check_user_files(data, checks)
     if checks.problems or settings is None:
         raise SettingsError(sorted(checks.problems, key=lambda problem: _line_order(problem.where)))
-    return _with_absolute_paths(settings, folder)
+    return _with_absolute_paths(settings, checks.folder)
 
 
-def _line_order(where: str) -> tuple[str, int]:
+def _line_order(where: str) -> tuple[bool, str, int]:
+    """The file in its order, then the environment."""
     name, _, line = where.rpartition(":")
-    return (name, int(line)) if line.isdigit() else (where, 0)
+    return (where.startswith(PREFIX), *((name, int(line)) if line.isdigit() else (where, 0)))
+
+
+def _without_nothing(value: Any) -> Any:
+    """A key with nothing behind it (``site:`` with everything below commented out) means its default.
+
+    Not so ``access:``: its commented-out lines must not open a route to everybody who is signed in.
+    """
+    if isinstance(value, dict):
+        return {key: _without_nothing(part) for key, part in value.items() if part is not None or key == "access"}
+    return [_without_nothing(part) for part in value] if isinstance(value, list) else value
 
 
 def _read_secret_files(data: dict[str, Any], checks: _Checks) -> None:
     """``password_file: x`` gives ``password``; in the environment too (``GATEWAY__REDIS__PASSWORD_FILE``)."""
     for section, name in _SECRETS:
-        part = data.get(section)
-        if not isinstance(part, dict) or not isinstance(part.get(f"{name}_file"), str):
+        part = data.get(section, {})
+        file = part.get(f"{name}_file") if isinstance(part, dict) else None
+        if file is None:
             continue
         loc = (section, f"{name}_file")
-        try:
-            text = (checks.folder / part[f"{name}_file"]).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            checks.add(loc, f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}")
-            continue
-        if not text:
-            checks.add(loc, "the file is empty")
-        else:
+        if name in part:
+            checks.add(loc, f"give either {name} or {name}_file")
+        elif isinstance(file, str):
+            _read_secret_file(part, name, file, loc, checks)
+    keys = data.get("keys", {})
+    if isinstance(keys, dict) and not {"master", "master_file"} & keys.keys():
+        checks.add(("keys",), "a master key is needed: gateway secrets makes one; then keys.master_file names it")
+
+
+def _read_secret_file(part: dict[str, Any], name: str, file: str, loc: Loc, checks: _Checks) -> None:
+    try:
+        text = (checks.folder / file).read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        checks.add(loc, "the file is not UTF-8")
+    except (OSError, ValueError) as error:
+        checks.add(loc, f"{checks.folder / file} cannot be read: {getattr(error, 'strerror', None) or 'not a path'}")
+    else:
+        if text:
             part[name] = SecretStr(text)
+        else:
+            checks.add(loc, "the file is empty")
+
+
+def _check_user_files(data: dict[str, Any], checks: _Checks) -> None:
+    users = data.get("users")
+    for index, source in enumerate(users if isinstance(users, list) else ()):
+        path = source.get("path") if isinstance(source, dict) else None
+        if not isinstance(path, str):
+            continue
+        try:
+            (checks.folder / path).open("rb").close()
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "not a path"
+            checks.add(("users", index, "path"), f"{checks.folder / path} cannot be read: {why}")
 
 
 def _validate(data: Mapping[str, Any], checks: _Checks) -> Settings | None:
     try:
         return Settings.model_validate(data)
     except ValidationError as error:
-        for one in error.errors(include_url=False, include_context=False):
-            loc = tuple(part for part in one["loc"] if part not in _BRANCHES)
-            checks.add(loc, _words(one["type"], one["msg"], loc))
+        for one in error.errors(include_url=False):
+            loc = tuple(part for part in one["loc"] if part not in ACCESS_BRANCHES)
+            if loc[-1] == "[key]":  # a mapping whose keys are fixed: the key is wrong
+                loc = loc[:-1]
+            checks.add(loc, words(one, loc))
     return None
-
-
-def _words(kind: str, message: str, loc: Loc) -> str:
-    if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(loc[-1]), list(_keys_at(loc[:-1])), 1, 0.5)
-        return "there is no such setting" + (f"; did you mean {near[0]}?" if near else "")
-    if kind == "missing":
-        return "is needed"
-    return message.removeprefix("Value error, ").replace("Input should be", "must be")
-
-
-def _keys_at(loc: Loc) -> Iterator[str]:
-    """The names of the settings at a place of the model."""
-    model: Any = Settings
-    for part in loc:
-        model = _model_in(model.model_fields[part].annotation) if isinstance(part, str) and _has(model, part) else model
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        yield from model.model_fields
-
-
-def _has(model: Any, part: str) -> bool:
-    return isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields
-
-
-def _model_in(annotation: Any) -> Any:
-    """The settings class inside ``tuple[X, ...]``, ``dict[str, X]`` or a union."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in getattr(annotation, "__args__", ()) if (found := _model_in(part))), None)
-
-
-def _check_whole(settings: Settings, checks: _Checks) -> None:
-    """What no single setting can know."""
-    if settings.keys.master is None:
-        checks.add(("keys",), "a master key is needed: make secrets, then keys.master_file")
-    if not settings.users:
-        checks.add(("users",), "no source of users: nobody could sign in")
-    _check_routes(settings, checks)
-    if settings.session.cookie.samesite == "None" and not (settings.site.url or "").startswith("https:"):
-        checks.add(("session", "cookie", "samesite"), "None works on https sites only (site.url)")
-    for index, alias in enumerate(settings.login.aliases):
-        if not alias.path.startswith("/"):
-            checks.add(("login", "aliases", index, "path"), "must begin with /")
-    for index, path in enumerate(settings.logout.aliases):
-        if not path.startswith("/"):
-            checks.add(("logout", "aliases", index), "must begin with /")
-
-
-def _check_routes(settings: Settings, checks: _Checks) -> None:
-    if not settings.routes:
-        checks.add(("routes",), "no routes: everything would be 404")
-    seen: dict[str, int] = {}
-    for index, route in enumerate(settings.routes):
-        loc: Loc = ("routes", index)
-        if route.path in seen:
-            checks.add((*loc, "path"), f"the same path as routes.{seen[route.path]}")
-        seen.setdefault(route.path, index)
-        if route.upstream is None and len(settings.upstreams) != 1:
-            checks.add((*loc, "upstream"), "is needed, as there is not exactly one upstream")
-        elif route.upstream is not None and route.upstream not in settings.upstreams:
-            near = difflib.get_close_matches(route.upstream, list(settings.upstreams), 1)
-            checks.add((*loc, "upstream"), "no such upstream" + (f"; did you mean {near[0]}?" if near else ""))
-        if route.identity == "optional" and route.access != "public":
-            checks.add((*loc, "identity"), "optional is for public routes; on others the identity is always told")
-        if (route.path + "/").startswith(settings.site.prefix + "/"):
-            checks.add((*loc, "path"), f"lies below {settings.site.prefix}, which is the gateway's own")
 
 
 def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:

@@ -1,40 +1,39 @@
 """Every setting there is: its type, its default, and why in one line (``config/gateway.yaml`` shows them all).
 
-Durations are seconds. A ``…_file`` beside a secret names a file that holds it.
+Durations are seconds. A ``…_file`` beside a secret names a file that holds it. A key with nothing behind it means its
+default; true and false are no numbers.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator
 
-from gateway.core.head import is_host
 from gateway.core.keys import parse_ring
 from gateway.core.redirects import safe_next
+from gateway.settings.rules import RouteSettings, UpstreamSettings
+from gateway.settings.values import (
+    Port,
+    Seconds,
+    ShortSeconds,
+    Slice,
+    Whole,
+    WholeSeconds,
+    Words,
+    check_decoded_path,
+    check_redis_url,
+    check_site_url,
+    is_token,
+)
 
-Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0, le=86400)]
-WholeSeconds = Annotated[int, Field(gt=0, le=10 * 366 * 86400)]
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
-_UPSTREAM = re.compile(r"https?://[^/?#@\s]+/?")
-
-
-def _listed(value: object) -> object:
-    """One value may be written without brackets."""
-    return [value] if isinstance(value, str) else value
-
-
-Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-
-
-class Slice(BaseModel):
-    """A frozen part of the settings. Unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)
+_FORM_COOKIE = "gw_form"
+_NOT_FOR_IDENTITY = frozenset(
+    {"host", "cookie", "authorization", "connection", "content-length", "content-type", "transfer-encoding", "te"}
+    | {"trailer", "upgrade", "expect"}
+)
 
 
 class SiteSettings(Slice):
@@ -42,10 +41,10 @@ class SiteSettings(Slice):
 
     url: str | None = Field(
         None,
-        description="The site's own address, https://www.example.org; from it follow Secure cookies, their __Host- prefix and HSTS. Empty: plain http under whatever Host is asked for.",
+        description="The site's address, https://www.example.org: makes cookies Secure, turns HSTS on. None: http, any Host.",
     )
     language: Literal["auto", "en", "zh"] = Field(
-        "auto", description="Language of messages and pages; auto: by Accept-Language, else English."
+        "auto", description="Language of messages and pages: auto (by Accept-Language, else English), en or zh."
     )
     prefix: str = Field(
         "/auth", description="Where the gateway's own endpoints live; nothing below it reaches a backend."
@@ -55,12 +54,7 @@ class SiteSettings(Slice):
     @field_validator("url")
     @classmethod
     def _check_url(cls, value: str | None) -> str | None:
-        if value is None or value == "":
-            return None
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not is_host(parts.netloc) or parts.path.strip("/") or parts.query:
-            raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT], without a path")
-        return f"{parts.scheme}://{parts.netloc}".lower()
+        return check_site_url(value) if value else None
 
     @field_validator("prefix")
     @classmethod
@@ -73,50 +67,56 @@ class SiteSettings(Slice):
 class ServerSettings(Slice):
     """The listener for everybody."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for all.")
     port: Port = Field(8080, description="Port to listen on; 0: any free one.")
-    workers: int = Field(1, ge=1, le=256, description="Processes, each with an event loop of its own.")
-    drain_timeout: Seconds = Field(30.0, description="How long requests under way may finish after SIGTERM.")
-    max_header_bytes: int = Field(
-        16384, ge=1024, le=1048576, description="Longest request line and longest header field."
+    workers: Whole = Field(
+        1, ge=1, le=256, description="Processes that serve; as many as there are cores is a good number."
+    )
+    drain_timeout: Seconds = Field(30.0, description="Seconds that requests under way have to finish after SIGTERM.")
+    max_header_bytes: Whole = Field(
+        16384, ge=1024, le=1048576, description="Bytes: the longest request line and the longest header field."
     )
 
 
 class ManagementSettings(Slice):
     """The listener for operators: /healthz and /readyz."""
 
-    host: str = Field("127.0.0.1", description="Address of the management listener; keep it private.")
-    port: Port = Field(8081, description="Its port; 0: any free one.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address of the management listener; keep it private.")
+    port: Port = Field(8081, description="Port of the management listener; 0: any free one.")
 
 
 class RedisSettings(Slice):
     """Where sessions live."""
 
-    url: str = Field("redis://127.0.0.1:6379/0", description="redis://, rediss:// (TLS) or unix://.")
-    username: str | None = Field(None, description="ACL user.")
-    password: SecretStr | None = Field(None, description="Or password_file, or GATEWAY__REDIS__PASSWORD_FILE.")
+    url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        repr=False,
+        description="redis://HOST:PORT/DB, rediss:// (TLS) or unix:///PATH; a password in it is better in password_file.",
+    )
+    username: str | None = Field(None, description="User of Redis (ACL); none: the default user.")
+    password: SecretStr | None = Field(None, description="Password of Redis; better in a file.")
     password_file: Path | None = Field(None, description="File that holds the password.")
     prefix: str = Field(
         "gw:", max_length=64, description="Start of every key, so that several sites can share one Redis."
     )
-    timeout: Annotated[float, Field(gt=0, le=30)] = Field(
-        1.0, description="For one command in all; then the answer is 503."
+    timeout: ShortSeconds = Field(
+        1.0, description="Seconds for one command in all, 30 at most; then the answer is 503."
     )
-    pool_size: int = Field(32, ge=1, le=10000, description="Connections per process.")
+    pool_size: Whole = Field(32, ge=1, le=10000, description="Connections per process.")
 
     @field_validator("url")
     @classmethod
     def _check_url(cls, value: str) -> str:
-        if not value.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must begin with redis://, rediss:// or unix://")
-        return value
+        return check_redis_url(value)
 
 
 class KeySettings(Slice):
     """The ring of master keys, from which the keys for cookies and records are derived."""
 
-    master: SecretStr | None = Field(None, description="The ring itself; better in a file.")
-    master_file: Path | None = Field(None, description="File that holds it (make secrets), mode 0600.")
+    master: SecretStr | None = Field(None, description="The ring of master keys itself; better in a file.")
+    master_file: Path | None = Field(
+        None, description="File that holds the ring of master keys; gateway secrets makes one."
+    )
 
     @field_validator("master")
     @classmethod
@@ -129,26 +129,39 @@ class KeySettings(Slice):
 class CookieSettings(Slice):
     """The session's cookie (Django: SESSION_COOKIE_*)."""
 
-    name: str = Field("gw_session", description="Its name; prefixed __Host- or __Secure- when the site is https.")
-    age: WholeSeconds = Field(14 * 86400, description="Longest life of a session without a write.")
-    domain: str | None = Field(None, description="Set it only to share sessions with subdomains.")
-    path: str = Field("/", description="Where the browser sends it.")
+    name: str = Field(
+        "gw_session", description="Name of the cookie; prefixed __Host- or __Secure- when the site is https."
+    )
+    age: WholeSeconds = Field(
+        14 * 86400, description="Seconds a session lives after it was last written, and the most that the cookie says."
+    )
+    domain: str | None = Field(None, description="Domain of the cookie; set it only to share sessions with subdomains.")
+    path: str = Field("/", description="Path below which the browser sends the cookie.")
     samesite: Literal["Lax", "Strict", "None"] = Field(
-        "Lax", description="When other sites' requests carry it; None needs https."
+        "Lax", description="Lax, Strict or None: when requests from other sites carry the cookie; None needs https."
     )
 
     @field_validator("name")
     @classmethod
     def _check_name(cls, value: str) -> str:
-        if not _TOKEN.fullmatch(value) or value.startswith("__"):
+        if not is_token(value) or value.startswith("__"):
             raise ValueError("must be a cookie name of letters, digits, _ or -, without a prefix (it gets its own)")
+        if value == _FORM_COOKIE:
+            raise ValueError(f"{_FORM_COOKIE} is the cookie of the gateway's own forms; take another name")
         return value
 
-    @field_validator("domain", "path")
+    @field_validator("domain")
     @classmethod
-    def _check_attribute(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[A-Za-z0-9._~/-]+", value):
-            raise ValueError("holds a character that a cookie attribute may not have")
+    def _check_domain(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", value):
+            raise ValueError("must be a host name like example.org")
+        return value
+
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, value: str) -> str:
+        if not re.fullmatch(r"/[A-Za-z0-9._~/-]*", value):
+            raise ValueError("must begin with / and hold letters, digits, . _ ~ - only")
         return value
 
 
@@ -156,36 +169,48 @@ class SessionSettings(Slice):
     """How long a session lives."""
 
     cookie: CookieSettings = CookieSettings()
-    idle_timeout: WholeSeconds = Field(30 * 60, description="Over after this long without a request.")
-    absolute_timeout: WholeSeconds = Field(12 * 3600, description="Over this long after signing in, come what may.")
-    touch_interval: WholeSeconds = Field(60, description="A sliding expiry is written at most this often.")
+    idle_timeout: WholeSeconds = Field(30 * 60, description="Seconds without a request after which a session is over.")
+    absolute_timeout: WholeSeconds = Field(
+        12 * 3600, description="Seconds after signing in when a session is over, come what may."
+    )
+    touch_interval: WholeSeconds = Field(60, description="Seconds: activity is written to Redis at most this often.")
     expire_at_browser_close: bool = Field(
-        False, description="Default for who does not say `remember`: a cookie without an age."
+        False, description="true: who does not say whether to be remembered gets a cookie without an age."
     )
 
 
 class LoginAlias(Slice):
     """A path where an existing front end signs in."""
 
-    path: str = Field(description="POST there is POST /auth/login.")
-    wrong_status: int = Field(
-        401, ge=200, le=499, description="Status for a wrong password, where the front end expects 200."
+    path: str = Field(description="Path where an existing front end signs in; POST there is POST /auth/login.")
+    wrong_status: Whole = Field(
+        401, ge=200, le=499, description="Status for a wrong password there; some front ends expect 200."
     )
+
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, value: str) -> str:
+        return check_decoded_path(value)
 
 
 class LoginSettings(Slice):
     """Signing in."""
 
     aliases: tuple[LoginAlias, ...] = Field((), description="Paths where existing front ends sign in.")
-    threads: int = Field(2, ge=1, le=64, description="Password checks at once; more wait in a bounded queue.")
+    threads: Whole = Field(2, ge=1, le=64, description="Password checks at once; more wait in a bounded queue.")
 
 
 class LogoutSettings(Slice):
     """Signing out."""
 
     redirect: str = Field("/", description="Where a page load goes after signing out.")
-    aliases: Words = Field((), description="Paths where existing front ends sign out (POST).")
-    clear_cookies: Words = Field((), description="Cookies of backends that are deleted with the session.")
+    aliases: Words = Field((), description="Paths where existing front ends sign out; POST there is POST /auth/logout.")
+    clear_cookies: Words = Field(
+        (), description="Names of cookies of backends that are deleted at signing out, and when another user signs in."
+    )
+    clear_site_data: Words = Field(
+        (), description="What else the browser forgets at signing out (Clear-Site-Data): cache, cookies, storage or *."
+    )
 
     @field_validator("redirect")
     @classmethod
@@ -194,145 +219,78 @@ class LogoutSettings(Slice):
             raise ValueError("must be a path on this site, like /")
         return value
 
+    @field_validator("aliases")
+    @classmethod
+    def _check_aliases(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(check_decoded_path, value))
+
+    @field_validator("clear_cookies")
+    @classmethod
+    def _check_cookies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(is_token, value)):
+            raise ValueError("must be names of cookies")
+        return value
+
+    @field_validator("clear_site_data")
+    @classmethod
+    def _check_site_data(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not {"cache", "cookies", "storage", "*"}.issuperset(value):
+            raise ValueError("must be of cache, cookies, storage and *")
+        return value
+
 
 class IdentitySettings(Slice):
     """How backends are told who is asking."""
 
     preset: Literal["forwarded", "remote", "auth-request"] = Field(
-        "forwarded", description="X-Forwarded-User …, Remote-User …, or X-Auth-Request-User …."
+        "forwarded",
+        description="Identity headers: forwarded (X-Forwarded-User …), remote (Remote-User …), auth-request (X-Auth-Request-User …).",
     )
     headers: dict[Literal["user", "username", "email", "groups", "usertype"], str] = Field(
-        {}, description="Other names for single fields."
+        {}, description="Other names for single identity headers: user, username, email, groups, usertype."
     )
     encoding: Literal["percent", "utf8", "latin1"] = Field(
-        "percent", description="Of characters outside printable ASCII."
+        "percent", description="How identity headers write characters outside printable ASCII: percent, utf8 or latin1."
     )
 
     @field_validator("headers")
     @classmethod
     def _check_names(cls, value: dict[str, str]) -> dict[str, str]:
         for name in value.values():
-            if not _TOKEN.fullmatch(name):
-                raise ValueError(f"{name!r} is not a header name")
+            if not is_token(name) or name.lower().replace("_", "-") in _NOT_FOR_IDENTITY:
+                raise ValueError(f"{name!r} is no header that can name a user")
+        if len({name.lower().replace("_", "-") for name in value.values()}) < len(value):
+            raise ValueError("two fields in one header")
         return value
 
 
 class HeaderSettings(Slice):
     """What else backends are told."""
 
-    via: bool = Field(True, description="Add Via, as RFC 9110 asks of a proxy.")
-    forwarded: bool = Field(False, description="Add Forwarded (RFC 7239) beside X-Forwarded-*.")
+    via: bool = Field(True, description="true: add Via, as RFC 9110 asks of a proxy.")
+    forwarded: bool = Field(False, description="true: add Forwarded (RFC 7239) beside X-Forwarded-*.")
 
 
 class FileSource(Slice):
     """Users in a YAML file."""
 
-    source: Literal["file"] = Field("file", description="The kind of source.")
-    path: Path = Field(description="The users file, relative to this file.")
-
-
-class UpstreamSettings(Slice):
-    """A backend."""
-
-    url: str = Field(description="http://HOST:PORT or https://HOST:PORT.")
-
-    @field_validator("url")
-    @classmethod
-    def _check_url(cls, value: str) -> str:
-        if not _UPSTREAM.fullmatch(value):
-            raise ValueError(
-                "must be http://HOST[:PORT] or https://HOST[:PORT], without a path: requests keep their own"
-            )
-        try:
-            port = urlsplit(value).port
-        except ValueError as error:
-            raise ValueError("the port is not a number from 1 to 65535") from error
-        if port == 0:
-            raise ValueError("the port is not a number from 1 to 65535")
-        return value
-
-
-class AccessSettings(Slice):
-    """Who may pass: all that is named must fit."""
-
-    usertype: Words = Field((), description="One of these usertypes.")
-    groups: Words = Field((), description="A member of one of these groups.")
-
-    @model_validator(mode="after")
-    def _check_any(self) -> AccessSettings:
-        if not self.usertype and not self.groups:
-            raise ValueError("names nobody: use public, authenticated, or usertype/groups")
-        return self
-
-
-class RefuseSettings(Slice):
-    """How a route says no."""
-
-    redirect: str | None = Field(
-        None, description="Sign-in page instead of the gateway's own, told verbatim; {next} is filled in."
-    )
-    status: Literal[302, 401] = Field(302, description="For who is not signed in.")
-    forbidden: Literal[302, 403] = Field(302, description="For who is signed in, but not as one of those wanted.")
-
-    @field_validator("redirect")
-    @classmethod
-    def _check_redirect(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"(/(?![/\\])|https?://)[!-~]*", value):
-            raise ValueError("must be a path on this site or an http(s) address, in ASCII without spaces")
-        return value
-
-
-class TimeoutSettings(Slice):
-    """Patience with a backend."""
-
-    connect: Seconds = Field(5.0, description="To connect.")
-    first_byte: Seconds = Field(60.0, description="Until the answer begins.")
-    between_bytes: Seconds = Field(300.0, description="Between two pieces of a request or an answer.")
-
-
-class RouteSettings(Slice):
-    """One rule: a path, who may pass, where to."""
-
-    path: str = Field(description="/app/ covers all below it; without a slash at its end it is exactly that path.")
-    name: str | None = Field(None, max_length=100, description="For logs; the path when there is none.")
-    upstream: str | None = Field(None, description="Name of a backend; may be left out when there is only one.")
-    access: Literal["public", "authenticated"] | AccessSettings = Field(
-        "authenticated", description="public, authenticated, or {usertype: …, groups: …}."
-    )
-    identity: Literal["none", "optional"] = Field(
-        "none", description="On public routes: optional tells the backend who is asking when somebody is signed in."
-    )
-    authorization: Literal["gateway", "backend"] = Field(
-        "gateway", description="Whose the Authorization header is; backend: passed on."
-    )
-    preserve_host: bool = Field(True, description="Pass on the Host the client sent; false: the upstream's own.")
-    cache: Literal["as_is", "private", "no-store"] = Field(
-        "as_is", description="What happens to the backend's cache headers."
-    )
-    refuse: RefuseSettings = RefuseSettings()
-    timeouts: TimeoutSettings = TimeoutSettings()
-
-    @field_validator("path")
-    @classmethod
-    def _check_path(cls, value: str) -> str:
-        if not value.startswith("/") or re.search(r"//|[\x00-\x20?#\\;%]|/\.{1,2}(/|$)", value):
-            raise ValueError("must begin with / and be written decoded: no %, ?, #, ;, backslash, // or dot segments")
-        return value
+    source: Literal["file"] = Field("file", description="The kind of source: file.")
+    path: Path = Field(description="The users file; a relative path starts at the folder of the configuration.")
 
 
 class LogSettings(Slice):
     """Logs go to standard error."""
 
     format: Literal["auto", "json", "text"] = Field(
-        "auto", description="auto: text on a terminal, JSON lines elsewhere."
+        "auto", description="auto (text on a terminal, JSON lines elsewhere), json or text."
     )
     level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="warning leaves out the line per request."
+        "info", description="debug, info, warning or error; warning leaves out the line per request."
     )
 
 
 class Settings(Slice):
-    """All of it."""
+    """Everything the gateway is told; docs/configuration.md is the reference."""
 
     site: SiteSettings = SiteSettings()
     server: ServerSettings = ServerSettings()
@@ -346,5 +304,5 @@ class Settings(Slice):
     headers: HeaderSettings = HeaderSettings()
     log: LogSettings = LogSettings()
     users: tuple[FileSource, ...] = Field((), description="Sources of users, tried in order.")
-    upstreams: dict[str, UpstreamSettings] = Field({}, description="The backends, by name.")
+    upstreams: dict[str, UpstreamSettings] = Field({}, description="The backends, each under a name of your own.")
     routes: tuple[RouteSettings, ...] = Field((), description="The rules; a path without one is 404.")

@@ -83,6 +83,8 @@ class _AnswerParser:
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        if self.done:
+            return
         status = self._parser.get_status_code()
         if status == 101 or status < 100:
             raise UpstreamError("upstream_nonsense")
@@ -103,6 +105,8 @@ class _AnswerParser:
             self.reusable = False  # a body behind the answer to HEAD
 
     def on_message_complete(self) -> None:
+        if self.done:
+            return
         if self.head is None:  # an interim answer (1xx): the real one follows
             self._interim += 1
             self._reason, self._headers = b"", []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.core.headers import RawHeaderList
@@ -76,8 +75,8 @@ class Exchange:
             self._pool.give_back(connection)
         if self._upload is not None:
             self._upload.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await self._upload
+            await asyncio.wait({self._upload})
+            _failed(self._upload)  # its error, if any, has been looked at
 
     async def _open(self) -> None:
         kept = self._pool.take_idle()

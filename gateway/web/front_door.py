@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from gateway.core.head import RequestHead
 from gateway.core.refusals import refuse, refuse_for
@@ -106,6 +107,17 @@ class AnyTarget(web.PlainResource):
 
     def _match(self, path: str) -> dict[str, str]:
         return {}
+
+
+def unroutable_to(door: FrontDoor) -> Middleware:
+    """A middleware for what aiohttp's router gives up on before any resource is asked (``CONNECT``: no path at all)."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        lost = request.match_info.http_exception is not None
+        return await (door.handle(request) if lost else handler(request))
+
+    return middleware
 
 
 async def answer_expect_later(request: web.Request) -> None:

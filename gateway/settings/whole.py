@@ -1,0 +1,111 @@
+"""What no single setting can know: checked on the plain data, so that it is said beside everything else that is wrong."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gateway.settings.model import ManagementSettings, ServerSettings, SiteSettings
+from gateway.settings.sources import Loc
+
+Add = Callable[[Loc, str], None]
+
+
+def check_whole(data: dict[str, Any], add: Add) -> None:
+    """Calls ``add`` for each problem; values of a wrong type are somebody else's problem."""
+    if data.get("users") in (None, []):
+        add(("users",), "no source of users: nobody could sign in")
+    if data.get("routes") in (None, []):
+        add(("routes",), "no routes: everything would be 404")
+    if data.get("upstreams") in (None, {}):
+        add(("upstreams",), "no upstream: there is nothing to stand in front of")
+    _check_listeners(data, add)
+    _check_routes(data, add)
+    _check_aliases(data, add)
+    cookie, url = _at(data, "session", "cookie"), _at(data, "site").get("url")
+    if cookie.get("samesite") == "None" and not str(url or "").startswith("https:"):
+        add(("session", "cookie", "samesite"), "None works on https sites only (site.url)")
+
+
+def _at(data: dict[str, Any], *path: str) -> dict[str, Any]:
+    """The mapping at a place, or an empty one."""
+    here: Any = data
+    for part in path:
+        here = here.get(part) if isinstance(here, dict) else None
+    return here if isinstance(here, dict) else {}
+
+
+def _rows(value: object) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The mappings of a list, with their numbers."""
+    for index, row in enumerate(value if isinstance(value, list | tuple) else ()):
+        if isinstance(row, dict):
+            yield index, row
+
+
+def _prefix(data: dict[str, Any]) -> str:
+    return str(_at(data, "site").get("prefix") or SiteSettings().prefix)
+
+
+def _is_below(path: str, prefix: str) -> bool:
+    return (path + "/").startswith(prefix + "/")
+
+
+def _check_listeners(data: dict[str, Any], add: Add) -> None:
+    def address(section: str, default: ServerSettings | ManagementSettings) -> tuple[str, str]:
+        given = _at(data, section)
+        return str(given.get("host") or default.host), str(given.get("port", default.port))
+
+    manage = address("management", ManagementSettings())
+    if manage == address("server", ServerSettings()) and manage[1] != "0":
+        add(("management", "port"), "the same address and port as server")
+
+
+def _check_routes(data: dict[str, Any], add: Add) -> None:
+    upstreams, prefix = [str(name) for name in _at(data, "upstreams")], _prefix(data)
+    seen: dict[str, int] = {}
+    for index, route in _rows(data.get("routes")):
+        loc: Loc = ("routes", index)
+        _check_upstream(route.get("upstream"), upstreams, loc, add)
+        if route.get("identity") == "optional" and route.get("access") != "public":
+            add((*loc, "identity"), "optional is for public routes; on others the identity is always told")
+        path = route.get("path")
+        if not isinstance(path, str):
+            continue
+        if path in seen:
+            add((*loc, "path"), f"the same path as routes.{seen[path]}")
+        seen.setdefault(path, index)
+        if _is_below(path, prefix):
+            add((*loc, "path"), f"lies below {prefix}, which is the gateway's own")
+
+
+def _check_upstream(name: object, upstreams: list[str], loc: Loc, add: Add) -> None:
+    if name is None and len(upstreams) > 1:
+        add((*loc, "upstream"), f"is needed, as there are several: {', '.join(upstreams)}")
+    elif isinstance(name, str) and name not in upstreams and upstreams:
+        near = difflib.get_close_matches(name, upstreams, 1)
+        add((*loc, "upstream"), "no such upstream" + (f"; did you mean {near[0]}?" if near else ""))
+
+
+def _check_aliases(data: dict[str, Any], add: Add) -> None:
+    """An alias is a path of our own, like a route's: two meanings for one path would be one too many."""
+    exact = {str(row.get("path")) for _, row in _rows(data.get("routes"))}
+    seen: set[str] = set()
+    for loc, path in _alias_paths(data):
+        if _is_below(path, _prefix(data)):
+            add(loc, f"lies below {_prefix(data)}, where the gateway's own endpoints are already")
+        elif path in exact:
+            add(loc, "is the path of a route, too")
+        elif path in seen:
+            add(loc, "given twice")
+        seen.add(path)
+
+
+def _alias_paths(data: dict[str, Any]) -> Iterator[tuple[Loc, str]]:
+    for index, row in _rows(_at(data, "login").get("aliases")):
+        if isinstance(row.get("path"), str):
+            yield ("login", "aliases", index, "path"), row["path"]
+    given = _at(data, "logout").get("aliases")
+    for index, path in enumerate([given] if isinstance(given, str) else given if isinstance(given, list) else []):
+        if isinstance(path, str):
+            yield ("logout", "aliases", index), path

@@ -1,0 +1,420 @@
+"""The commands as a person runs them: processes, real sockets, real files."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.store.redis_server import RedisServer
+from tests.harness import ALICE, MANAGER, MASTER, ROOT, GatewayProcess, free_port, run_gateway
+
+
+def ask(
+    url: str, path: str, *, method: str = "GET", cookie: str = "", fields: Any = None
+) -> tuple[int, dict[str, str], Any]:
+    """Status, headers, body (JSON if it is)."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+    headers = {"Content-Type": "application/json"} if fields is not None else {}
+    if cookie:
+        headers["Cookie"] = cookie
+    connection.request(method, path, json.dumps(fields) if fields is not None else None, headers)
+    response = connection.getresponse()
+    text = response.read().decode()
+    connection.close()
+    sent = {name.lower(): value for name, value in response.getheaders()}
+    return response.status, sent, json.loads(text) if text.startswith("{") else text
+
+
+def sign_in(url: str, user: dict[str, str]) -> str:
+    status, headers, body = ask(url, "/auth/login", method="POST", fields=user)
+    assert status == 200, body
+    return headers["set-cookie"].partition(";")[0]
+
+
+@pytest.fixture
+def config(tmp_path: Path, redis_server: RedisServer) -> Path:
+    """A configuration in a folder of its own: relative paths, secrets in files."""
+    (tmp_path / "master.key").write_text(MASTER + "\n")
+    (tmp_path / "users.yaml").write_text((ROOT / "config/users.yaml").read_text())
+    (tmp_path / "gateway.yaml").write_text(
+        f"server: {{port: 0}}\nmanagement: {{port: 0}}\nredis: {{url: 'unix://{redis_server.socket}'}}\n"
+        "keys: {master_file: master.key}\nusers: [{source: file, path: users.yaml}]\n"
+        "upstreams: {app: {url: 'http://127.0.0.1:1'}}\nroutes: [{path: /}]\n"
+    )
+    return tmp_path / "gateway.yaml"
+
+
+# -- demo
+def test_the_demo_runs_as_the_readme_says() -> None:
+    with GatewayProcess("demo", "--port", "0") as demo:
+        assert "mgr / mgr-demo" in demo.output
+        assert "alice / alice-demo" in demo.output
+        assert ask(demo.url, "/api/mgr/customers")[2]["redirect"] == "/mgr/sign.html"
+        alice, manager = sign_in(demo.url, ALICE), sign_in(demo.url, MANAGER)
+        assert ask(demo.url, "/api/mgr/customers", cookie=alice)[2]["reason"] == "wrong_usertype"
+        assert ask(demo.url, "/api/mgr/customers", cookie=manager)[2]["retlist"]
+        assert ask(demo.url, "/public/about.html")[0] == 200
+        assert ask(demo.management, "/readyz")[2]["status"] == "ok"
+        children = _children(demo.pid)
+        assert len(children) == 2, "the backend and Redis"
+    assert _gone(children)
+
+
+def test_ctrl_c_stops_everything_with_exit_code_0() -> None:
+    demo = GatewayProcess("demo", "--port", "0").start()
+    children = _children(demo.pid)
+    assert demo.process is not None
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.process.wait(30) == 0
+    assert _gone(children)
+    assert "Traceback" not in demo.output
+
+
+def test_a_demo_killed_with_9_leaves_nothing_behind() -> None:
+    demo = GatewayProcess("demo", "--port", "0").start()
+    children = _children(demo.pid)
+    demo.kill()
+    if sys.platform == "linux":
+        assert _gone(children)
+
+
+def test_a_taken_port_is_told_with_the_way_out() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for command in (["demo", "--port", port], ["demo", "--port", "0", "--backend-port", port]):
+            done = run_gateway(*command)
+            assert done.returncode == 1
+            assert port in done.stderr
+            assert ("--port" if command[2] == port else "--backend-port") in done.stderr
+            assert "Traceback" not in done.stderr
+
+
+def test_demos_on_one_redis_are_one_site_and_alone_each_is_its_own(redis_server: RedisServer) -> None:
+    arguments = ("demo", "--port", "0", "--redis", redis_server.url)
+    with (
+        GatewayProcess(*arguments) as one,
+        GatewayProcess(*arguments) as two,
+        GatewayProcess("demo", "--port", "0") as alone,
+    ):
+        cookie = sign_in(one.url, ALICE)
+        assert ask(two.url, "/orders", cookie=cookie)[0] == 200
+        assert ask(alone.url, "/orders", cookie=cookie)[2]["reason"] == "no_session"
+        assert ask(two.url, "/auth/logout", method="POST", cookie=cookie)[0] == 200
+        assert ask(one.url, "/orders", cookie=cookie)[2]["reason"] == "unknown_session"
+
+
+def test_the_demo_s_redis_comes_back_when_it_dies_and_nobody_is_signed_out() -> None:
+    with GatewayProcess("demo", "--port", "0") as demo:
+        cookie = sign_in(demo.url, ALICE)
+        assert ask(demo.url, "/orders", cookie=cookie)[0] == 200
+        time.sleep(1.1)  # appendfsync everysec
+        redis = next(pid for pid in _children(demo.pid) if "redis" in Path(f"/proc/{pid}/cmdline").read_text())
+        os.kill(redis, signal.SIGKILL)
+        statuses = set()
+        deadline = time.monotonic() + 30
+        while (status := ask(demo.url, "/orders", cookie=cookie)[0]) != 200 or len(statuses) == 0:
+            statuses.add(status)
+            assert status in (200, 503)
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+# -- serve --upstream
+@pytest.fixture
+def upstream() -> Any:
+    """A backend process without any login: the address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "demo", "--port", "0"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    found = re.search(r"http://\S+", process.stdout.readline())
+    assert found
+    yield found[0]
+    process.terminate()
+    process.wait(20)
+    process.stdout.close()
+
+
+def test_one_command_puts_a_sign_in_before_a_backend_and_keeps_its_data(upstream: str, short_folder: Path) -> None:
+    arguments = ("serve", "--upstream", upstream, "--port", "0", "--state", str(short_folder / "state"))
+    with GatewayProcess(*arguments) as first:
+        account = re.search(r"shown only now: (\S+) / (\S+)", first.output)
+        assert account, first.output
+        user = {"username": account[1], "password": account[2]}
+        assert ask(first.url, "/public/about.html")[0] == 302, "everything needs sign-in"
+        cookie = sign_in(first.url, user)
+        assert ask(first.url, "/orders", cookie=cookie)[0] == 200
+        again = run_gateway(*arguments)
+        assert again.returncode == 1
+        assert "--state" in again.stderr
+    assert _modes(short_folder / "state") == {"master.key": 0o600, "users.yaml": 0o600, "redis": 0o700}
+    with GatewayProcess(*arguments) as second:
+        assert "shown only now" not in second.output
+        assert ask(second.url, "/orders", cookie=cookie)[0] == 200, "the session survived the restart"
+        sign_in(second.url, user)
+
+
+def test_killed_with_9_between_sign_in_and_the_next_request_nobody_is_signed_out(
+    upstream: str, short_folder: Path
+) -> None:
+    arguments = ("serve", "--upstream", upstream, "--port", "0", "--state", str(short_folder / "state"))
+    arguments += ("--users", str(ROOT / "config/users.yaml"))
+    gateway = GatewayProcess(*arguments).start()
+    cookie = sign_in(gateway.url, ALICE)
+    children = _children(gateway.pid)
+    gateway.kill()
+    assert _gone(children)
+    with GatewayProcess(*arguments) as again:
+        assert ask(again.url, "/orders", cookie=cookie)[0] == 200
+
+
+def test_serve_takes_a_redis_and_a_users_file(upstream: str, redis_server: RedisServer, short_folder: Path) -> None:
+    users = str(ROOT / "config/users.yaml")
+    state = str(short_folder / "state")
+    with GatewayProcess(
+        "serve", "--upstream", upstream, "--port", "0", "--redis", redis_server.url, "--users", users, "--state", state
+    ) as gateway:
+        assert "shown only now" not in gateway.output
+        assert _children(gateway.pid) == []
+        sign_in(gateway.url, ALICE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "--config"),
+        (("--config", "x.yaml", "--upstream", "http://127.0.0.1:1"), "--config"),
+        (("--config", "missing.yaml"), "missing.yaml"),
+        (("--config", "missing.yaml", "--state", "x"), "--state"),
+        (("--upstream", "127.0.0.1:9000", "--redis", "redis://127.0.0.1:1"), "http://"),
+        (("--upstream", "http://127.0.0.1:9000/path", "--redis", "redis://127.0.0.1:1"), "path"),
+        (("--upstream", "http://127.0.0.1:1", "--redis", "127.0.0.1:6379"), "redis://"),
+        (("--upstream", "http://127.0.0.1:1", "--redis", "redis://127.0.0.1:1", "--users", "missing.yaml"), "missing.yaml"),
+        (("--upstream", "http://127.0.0.1:1", "--port", "99999"), "--port"),
+        (("--upstream", "http://127.0.0.1:1", "--redis", "redis://127.0.0.1:1", "--host", "203.0.113.9", "--port", "0"), "203.0.113.9"),
+        (("--upstream", "http://127.0.0.1:1", "--redis", "redis://127.0.0.1:1", "--host", "no such host", "--port", "0"), "no such host"),
+        (("--upstream", "http://127.0.0.1:1", "--state", "/proc/nothing"), "--state"),
+    ],
+)  # fmt: skip
+def test_a_wrong_call_is_one_clear_message(short_folder: Path, arguments: tuple[str, ...], words: str) -> None:
+    extra = (
+        ()
+        if "--state" in arguments or "--config" in arguments or not arguments
+        else ("--state", str(short_folder / "s"))
+    )
+    done = run_gateway("serve", *arguments, *extra)
+    assert done.returncode in (1, 2)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) < 8
+
+
+def test_without_any_redis_the_way_to_one_is_told(short_folder: Path) -> None:
+    environment = {"GATEWAY_REDIS_SERVER": "/nowhere/redis-server"}
+    done = run_gateway(
+        "serve", "--upstream", "http://127.0.0.1:1", "--state", str(short_folder), environment=environment
+    )
+    assert done.returncode == 1
+    assert "redis-server" in done.stderr
+    assert "--redis" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# -- serve --config
+def test_serve_runs_a_configuration(config: Path) -> None:
+    with GatewayProcess("serve", "--config", str(config)) as gateway:
+        cookie = sign_in(gateway.url, ALICE)
+        assert ask(gateway.url, "/orders", cookie=cookie)[2]["reason"] == "upstream_unreachable"
+        assert ask(gateway.management, "/readyz")[2]["components"] == {"store": "ok", "upstream:app": "unavailable"}
+        lines = [json.loads(line) for line in gateway.output.splitlines() if line.startswith("{")]
+        requests = [line for line in lines if line["event"] == "request"]
+        assert [(line["path"], line["status"]) for line in requests] == [("/auth/login", 200), ("/orders", 502)]
+        assert requests[1]["reason"] == "upstream_unreachable"
+        assert requests[1]["user"] == requests[0]["user"]
+        for secret in (cookie.partition("=")[2], "alice-demo", MASTER):
+            assert secret not in gateway.output
+
+
+def test_several_workers_share_the_port_and_a_dead_one_is_replaced(config: Path) -> None:
+    with GatewayProcess("serve", "--config", str(config), environment={"GATEWAY__SERVER__WORKERS": "3"}) as gateway:
+        cookie = sign_in(gateway.url, ALICE)
+        workers = _children(gateway.pid)
+        assert len(workers) == 3
+        assert {ask(gateway.url, "/auth/session", cookie=cookie)[0] for _ in range(20)} == {200}
+        os.kill(workers[0], signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while len(living := _children(gateway.pid)) < 3 or workers[0] in living:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert {ask(gateway.url, "/auth/session", cookie=cookie)[0] for _ in range(20)} == {200}
+        everybody = _children(gateway.pid)
+    assert gateway.process is not None
+    assert gateway.process.returncode == 0
+    assert _gone(everybody)
+
+
+async def test_what_runs_may_finish_after_sigterm(config: Path, upstream: str) -> None:
+    environment = {"GATEWAY__UPSTREAMS__APP__URL": upstream}
+    gateway = await asyncio.to_thread(GatewayProcess("serve", "--config", str(config), environment=environment).start)
+    cookie = sign_in(gateway.url, ALICE)
+    slow = asyncio.create_task(asyncio.to_thread(ask, gateway.url, "/slow?seconds=2", cookie=cookie))
+    await asyncio.sleep(0.7)
+    assert gateway.process is not None
+    gateway.process.send_signal(signal.SIGTERM)
+    assert (await slow)[0] == 200
+    assert await asyncio.to_thread(gateway.process.wait, 30) == 0
+    with pytest.raises(ConnectionError):
+        ask(gateway.url, "/")
+
+
+def test_serve_tells_every_problem_and_starts_nothing(config: Path) -> None:
+    config.write_text(config.read_text().replace("port: 0}", "port: 99999}").replace("routes:", "roots:"))
+    done = run_gateway("serve", "--config", str(config))
+    assert done.returncode == 1
+    assert "server.port" in done.stderr
+    assert "did you mean routes" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_python_m_gateway_and_the_command_are_the_same() -> None:
+    done = run_gateway("--help")
+    assert done.returncode == 0
+    for command in ("serve", "demo", "check", "users", "secrets", "schema"):
+        assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE)
+
+
+# -- users
+def users(path: Path, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    return run_gateway("users", *arguments, "--file", str(path), input=given)
+
+
+def test_users_are_added_listed_changed_and_removed(tmp_path: Path) -> None:
+    path = tmp_path / "users.yaml"
+    arguments = ("add", "Zoë", "--usertype", "mgr", "--group", "a", "--group", "b", "--email", "z@example.org")
+    assert users(path, *arguments, "--password-stdin", given="a secret\n").returncode == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "a secret" not in path.read_text()
+    assert "$argon2id$" in path.read_text()
+    assert users(path, "list").stdout == "Zoë\tmgr\ta,b\tz@example.org\tactive\n"
+    before = path.read_text()
+    generated = users(path, "passwd", "Zoë", "--generate")
+    assert re.search(r"shown only now: \S{16}", generated.stdout)
+    assert path.read_text() != before
+    assert users(path, "remove", "ZOË").returncode == 0
+    assert users(path, "list").stdout == ""
+
+
+def test_comments_and_other_users_survive_a_change(tmp_path: Path) -> None:
+    path = tmp_path / "users.yaml"
+    path.write_text((ROOT / "config/users.yaml").read_text().replace("users:", "# kept\nusers:"))
+    assert users(path, "add", "bob", "--password-stdin", given="bob-secret").returncode == 0
+    assert "# kept" in path.read_text()
+    assert [line.split("\t")[0] for line in users(path, "list").stdout.splitlines()] == ["mgr", "alice", "bob"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "words"),
+    [
+        (("add", "alice", "--password-stdin"), "long-enough", "alice"),
+        (("add", "ALICE", "--password-stdin"), "long-enough", "alice"),
+        (("add", "x", "--email", "Alice@example.org", "--password-stdin"), "long-enough", "alice@example.org"),
+        (("add", "bob", "--password-stdin"), "short", "8 to 1024"),
+        (("add", "bob", "--password-stdin"), "", "8 to 1024"),
+        (("add", "bob", "--password-stdin"), "x" * 2000, "8 to 1024"),
+        (("add", "bob", "--password-stdin"), "tab\there-and-more", "control"),
+        (("add", "", "--password-stdin"), "long-enough", "username"),
+        (("add", "b" * 300, "--password-stdin"), "long-enough", "username"),
+        (("passwd", "nobody", "--generate"), "", "nobody"),
+        (("remove", "nobody"), "", "nobody"),
+    ],
+)
+def test_a_wrong_change_to_the_users_is_refused_and_nothing_is_lost(
+    tmp_path: Path, arguments: tuple[str, ...], given: str, words: str
+) -> None:
+    path = tmp_path / "users.yaml"
+    path.write_text((ROOT / "config/users.yaml").read_text())
+    before = path.read_text()
+    done = users(path, *arguments, given=given)
+    assert done.returncode in (1, 2)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert path.read_text() == before
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["users.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "users"),
+        ("users: 5", "users"),
+        ("users: [", "YAML"),
+        ("users: [{username: a}]", "password"),
+        ("users: [{username: a, password: plain-text}]", "not an argon2id or bcrypt hash"),
+        ("users: [{username: a, password: $1$md5}]", "not an argon2id or bcrypt hash"),
+        ("users: [5]", "not a user"),
+        ("users: [{username: a, password: '$2b$12$x', nickname: b}]", "nickname"),
+        ("users: [{username: a, password: '$2b$12$x'}, {username: A, password: '$2b$12$x'}]", "two users"),
+        ("users: [{username: a, username: b}]", "duplicate"),
+        ("\x00", "YAML"),
+    ],
+)
+def test_a_users_file_that_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "users.yaml"
+    path.write_text(text)
+    done = users(path, "list")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert words in done.stderr
+    assert str(path) in done.stderr
+
+
+# -- helpers
+def _children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sorted(
+        {int(word) for task in tasks for word in (task / "children").read_text().split()} | set(map(int, text.split()))
+    )
+
+
+def _gone(pids: list[int], seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(_alive(pid) for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+def test_a_free_port_is_free() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", free_port()))
