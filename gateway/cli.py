@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from gateway import __version__, launch, server
+from gateway import __version__, launch, secret_files, server
 from gateway.app import build
 from gateway.errors import Problem, SettingsError, StartError
 from gateway.identity.passwords import MAX_LENGTH, hash_password
@@ -154,9 +154,9 @@ def make_secrets(
     """Make the Redis password and the master key, if they are not there yet."""
     if (gateway_uid is None) != (redis_uid is None) or (redis_data and redis_uid is None):
         raise click.UsageError("--gateway-uid and --redis-uid go together; --redis-data goes with them")
-    written = launch.make_secrets(folder, source, new_password=new_password)
+    written = secret_files.make_secrets(folder, source, new_password=new_password)
     if gateway_uid is not None and redis_uid is not None:
-        launch.hand_over(folder, gateway_uid, redis_uid, redis_data)
+        secret_files.hand_over(folder, gateway_uid, redis_uid, redis_data)
     click.echo(
         f"{folder}: wrote {', '.join(written)}" if written else f"{folder}: everything is there, nothing changed"
     )

@@ -34,6 +34,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "app": (EVERYTHING, EVERYTHING),
     "server": (EVERYTHING, EVERYTHING),
     "launch": (EVERYTHING, EVERYTHING),
+    "secret_files": ({"errors", "core"}, set()),
     "cli": (EVERYTHING, EVERYTHING),
     "__main__": (EVERYTHING, EVERYTHING),
     "__init__": (set(), set()),

@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import AuthenticationError
 from ruamel.yaml import YAML
 
-from gateway import __version__, app, launch
+from gateway import __version__, app, secret_files
 from gateway.errors import StartError
 from gateway.settings import Settings, load_settings
 from gateway.store.redis_server import RedisServer, find_redis_server
@@ -161,7 +161,7 @@ def test_git_keeps_the_folder_for_secrets_and_nothing_in_it() -> None:
 @pytest.fixture
 def stack(tmp_path: Path) -> Settings:
     """What the gateway reads in its container, with fresh secrets."""
-    launch.make_secrets(tmp_path, None)
+    secret_files.make_secrets(tmp_path, None)
     given = {name: value.replace(VOLUME, str(tmp_path)) for name, value in environment().items()}
     return load_settings(ROOT / "config/compose.yaml", given)
 
@@ -202,7 +202,7 @@ def test_the_health_check_of_the_gateway_passes_while_it_serves_without_redis_an
     tmp_path: Path,
 ) -> None:
     """No Redis and no backend here: ``/readyz`` is degraded, and that must not have the gateway restarted."""
-    launch.make_secrets(tmp_path, None)
+    secret_files.make_secrets(tmp_path, None)
     given = {name: value.replace(VOLUME, str(tmp_path)) for name, value in environment().items()}
     given |= {"GATEWAY__SERVER__PORT": "0", "GATEWAY__MANAGEMENT__HOST": "127.0.0.1", "GATEWAY__MANAGEMENT__PORT": "0"}
     given |= {"GATEWAY__REDIS__URL": f"unix://{tmp_path}/none"}
@@ -230,7 +230,7 @@ def test_the_health_check_of_redis_signs_in_and_shows_the_password_to_nobody(
     tmp_path: Path, short_folder: Path
 ) -> None:
     (tmp_path / "redis_password").write_text(ODD_PASSWORD)
-    launch.make_secrets(tmp_path, None)
+    secret_files.make_secrets(tmp_path, None)
     kind, check = SERVICES["redis"]["healthcheck"]["test"]
     assert kind == "CMD-SHELL"
     assert "$" not in check  # nothing is filled into arguments; the password goes through a pipe
@@ -260,7 +260,7 @@ def redis_cli() -> Path:
 def test_the_configuration_of_redis_keeps_every_session_and_wants_the_password(
     tmp_path: Path, short_folder: Path
 ) -> None:
-    launch.make_secrets(tmp_path, None)
+    secret_files.make_secrets(tmp_path, None)
     text = (ROOT / "config/redis.conf").read_text(encoding="utf-8")
     assert f"\ninclude {VOLUME}/redis.conf\n" in text
     assert "\ndir /data\n" in text
@@ -478,7 +478,7 @@ def test_a_file_that_is_no_secret_is_an_error_and_nothing_is_written(
         (tmp_path / folder).mkdir()
     (tmp_path / where / name).write_bytes(content)
     with pytest.raises(StartError) as raised:
-        launch.make_secrets(tmp_path / "s", tmp_path / "given")
+        secret_files.make_secrets(tmp_path / "s", tmp_path / "given")
     assert f"{tmp_path}/{where}/{name}: " in str(raised.value)
     assert told in str(raised.value)
     assert set(contents(tmp_path / "s")) == ({name} if where == "s" else set())

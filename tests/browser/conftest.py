@@ -42,8 +42,10 @@ def site() -> Iterator[Site]:
         yield Site(process.url, backend[1])
 
 
-@pytest.fixture
-def make_site(site: Site, shared_redis: RedisServer, tmp_path: Path) -> Iterator[Callable[..., Site]]:
+@pytest.fixture(scope="package")
+def make_site(
+    site: Site, shared_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Site]]:
     """``make_site(routes)``: another gateway in front of the same backend, with these routes."""
     running: list[GatewayProcess] = []
 
@@ -57,7 +59,7 @@ def make_site(site: Site, shared_redis: RedisServer, tmp_path: Path) -> Iterator
             "upstreams": {"demo": {"url": site.backend}},
             "routes": routes,
         }
-        file = tmp_path / f"gateway-{len(running)}.yaml"
+        file = tmp_path_factory.mktemp("gateway") / "gateway.yaml"
         file.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
         running.append(process := GatewayProcess("serve", "--config", str(file)))
         process.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -57,10 +57,10 @@ SCREENS = (
 )
 
 
-def take(browser: Browser, site: Site, folder: Path) -> Iterator[Path]:
-    """Takes all of them; yields each file when it is written."""
+def take(browser: Browser, site: Site, folder: Path, screens: Iterable[Screen] = SCREENS) -> Iterator[Path]:
+    """Takes them; yields each file when it is written."""
     folder.mkdir(parents=True, exist_ok=True)
-    for screen in SCREENS:
+    for screen in screens:
         yield _take(browser, site, screen, folder / screen.file)
 
 

@@ -49,8 +49,8 @@ LEAVING = [
 
 
 # Checking a password takes its time, on purpose: not all of them go all the way.
-IN_THE_FORM = LEAVING[::3]
-WHOLE_WAY = LEAVING[::7]
+IN_THE_FORM = LEAVING[::4]
+WHOLE_WAY = LEAVING[::12]
 
 
 @pytest.fixture
