@@ -6,7 +6,7 @@ ARGS   ?=
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick lint format secrets lock schema screens clean
+.PHONY: help install demo test test-quick lint format secrets lock schema screens clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ $(VENV)/test.stamp: $(VENV)/runtime.stamp requirements/test.txt
 	@echo "installing what the tests need into $(VENV) …"
 	@.ci/retry $(PIP) install --quiet --require-hashes -r requirements/test.txt
 	@touch $@
+
+install: $(VENV)/runtime.stamp ## the command gateway in .venv/bin
+	@echo "installed: $(BIN)/gateway"
 
 demo: $(VENV)/runtime.stamp ## Redis, a legacy backend and the gateway on http://127.0.0.1:8080 (ARGS="--port 9000")
 	@exec $(BIN)/gateway demo $(ARGS)

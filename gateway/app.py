@@ -50,6 +50,7 @@ class Gateway:
     app: web.Application
     management: web.Application
     phase: Phase
+    ping_store: Probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +82,14 @@ def build(settings: Settings) -> Gateway:
         parts.answers.cookie.name,
     )
     forward = ForwardHandler(parts.pools, parts.header_policy, parts.site, parts.sessions)
-    door = FrontDoor(gate, _handlers(parts), forward, parts.answers)
+    door = FrontDoor(gate, _handlers(parts, gate), forward, parts.answers)
     app = web.Application(client_max_size=MAX_BYTES, middlewares=[unroutable_to(door)])
     resource = AnyTarget()
     resource.add_route("*", door.handle, expect_handler=answer_expect_later)
     app.router.register_resource(resource)
     app.cleanup_ctx.append(partial(_lifetime, parts))
     phase = Phase()
-    return Gateway(app, Health(phase, _probes(parts)).app(), phase)
+    return Gateway(app, Health(phase, _probes(parts)).app(), phase, parts.sessions.ping)
 
 
 def _parts(settings: Settings) -> _Parts:
@@ -156,13 +157,18 @@ def _endpoints(settings: Settings) -> dict[str, Endpoint]:
     return endpoints | {path: Endpoint("logout", True) for path in settings.logout.aliases}
 
 
-def _handlers(parts: _Parts) -> dict[str, Handler]:
+def _handlers(parts: _Parts, gate: Gate) -> dict[str, Handler]:
     shared = (parts.answers, FormTickets(parts.ring), _form_cookie(parts.site))
-    sources = [FileUsers(read_users(source.path), parts.checker) for source in parts.settings.users]
+    sources = [
+        FileUsers(read_users(source.path), parts.checker, f"file:{source.path.name}") for source in parts.settings.users
+    ]
     logout = parts.settings.logout
     clear = [CookieOptions(name, secure=parts.site.is_https) for name in logout.clear_cookies]
     return {
-        "login": with_session(parts.storage, Login(*shared, sources=sources, clear=clear)),
+        "login": with_session(
+            parts.storage,
+            Login(*shared, sources=sources, clear=clear, age=parts.sessions.policy.age, may_pass=gate.may_pass),
+        ),
         "logout": with_session(
             parts.storage, Logout(*shared, redirect=logout.redirect, clear=clear, forget=logout.clear_site_data)
         ),

@@ -49,7 +49,7 @@ def serve(
     users: Path | None,
     state: Path | None,
 ) -> None:
-    """Run the gateway: with --config FILE, or with --upstream URL and nothing else."""
+    """Run the gateway: with --config FILE, or with --upstream URL and no file at all."""
     if (config is None) == (upstream is None):
         raise click.UsageError("give either --config FILE or --upstream URL")
     if config is not None:
@@ -85,6 +85,7 @@ def _run(settings: Settings, *, account: launch.FirstAccount | None = None, demo
         click.echo(f"\n  The gateway listens on {front}\n  Health: {manage}/readyz")
         if account:
             click.secho(f"  Account, shown only now: {account.username} / {account.password}", bold=True)
+            account.has_been_shown()
         if demo:
             click.echo(f"  The backend behind it:  {demo}")
             click.echo("  Accounts: mgr / mgr-demo (usertype mgr), alice / alice-demo (usertype user)")
@@ -109,7 +110,8 @@ def check(config: Path) -> None:
     settings = load_settings(config, os.environ)
     _check_users(settings)
     build(settings)
-    click.echo(f"{config}: fine ({len(settings.routes)} routes, {len(settings.upstreams)} upstreams)")
+    routes, upstreams = len(settings.routes), len(settings.upstreams)
+    click.echo(f"{config}: fine (routes: {routes}, upstreams: {upstreams})")
 
 
 def _check_users(settings: Settings) -> None:
@@ -191,9 +193,11 @@ def add_user(path: Path, password_stdin: bool, generate: bool, groups: tuple[str
     row.update({key: value for key, value in given.items() if value})
     if groups:
         row["groups"] = list(groups)
-    row["password"] = hash_password(_new_password(password_stdin, generate))
+    password = _new_password(password_stdin, generate)
+    row["password"] = hash_password(password)
     file.add(row)
     click.echo(f"{path}: added {row['username']}")
+    _show_generated(password, generate)
 
 
 @users.command("list")
@@ -226,24 +230,32 @@ def change_password(username: str, path: Path, password_stdin: bool, generate: b
     file = UsersFile(path)
     if not any(entry.username == username for entry in file.entries()):
         raise StartError(f"{path}: there is no user {username}")
-    file.set_password(username, hash_password(_new_password(password_stdin, generate)))
+    password = _new_password(password_stdin, generate)
+    file.set_password(username, hash_password(password))
     click.echo(f"{path}: changed the password of {username}")
+    _show_generated(password, generate)
 
 
 def _new_password(from_stdin: bool, generate: bool) -> str:
     if generate:
-        password = secrets.token_urlsafe(12)
-        click.echo(f"Password, shown only now: {password}")
-        return password
+        return secrets.token_urlsafe(12)
     if from_stdin:
         password = sys.stdin.readline().rstrip("\r\n")
-    else:
+    elif sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt="Again")
+    else:
+        raise StartError("no terminal to ask for a password: use --password-stdin or --generate")
     if not _MIN_PASSWORD <= len(password) <= MAX_LENGTH:
         raise StartError(f"a password has {_MIN_PASSWORD} to {MAX_LENGTH} characters")
     if not password.isprintable():
         raise StartError("a password has no control characters")
     return password
+
+
+def _show_generated(password: str, generated: bool) -> None:
+    """Only once it is written: a password shown for a change that failed would be believed."""
+    if generated:
+        click.echo(f"Password, shown only now: {password}")
 
 
 def main() -> None:

@@ -37,11 +37,11 @@ _PARTS_IN_CHINESE = {
     "a character that no target may hold": "地址中含有非法字符",
     "a fragment in the target": "地址中含有片段（#）",
     "exactly one Host header is needed": "需要且仅需要一个 Host 请求头",
-    "it is no HTTP": "不是有效的 HTTP 请求",
-    "the Host header": "Host 请求头",
-    "the authority of the target": "地址中的主机部分",
-    "the form of the target": "地址的形式",
-    "the body": "请求体",
+    "it breaks the rules of HTTP": "不符合 HTTP 规范",
+    "the Host header is not a host": "Host 请求头无效",
+    "its target has a wrong host": "地址中的主机无效",
+    "its target is no path": "地址不是路径",
+    "its body is not framed as HTTP says": "请求体分帧无效",
     "the body is not JSON": "请求体不是 JSON",
     "the body is not a JSON object": "请求体不是 JSON 对象",
     "the body is not the form it says it is": "请求体不是其声明的表单",
@@ -81,7 +81,12 @@ _ALL = (
     Reason(
         "cookies_off", 400, "Your browser keeps no cookies, and signing in needs one", "浏览器未启用 Cookie，无法登录"
     ),
-    Reason("cross_site", 403, "This request came from another site", "拒绝跨站请求"),
+    Reason(
+        "cross_site",
+        403,
+        "This request came from another site, or its form has no token of this site",
+        "请求来自其他站点，或表单缺少本站令牌",
+    ),
     Reason("throttled", 429, "Too many attempts at once; please try again in a moment", "请求过于频繁，请稍后再试"),
     Reason("session_interrupted", 400, "The session was ended while this request ran", "处理请求时会话已被注销"),
     # -- the request
@@ -95,14 +100,16 @@ _ALL = (
     Reason("target_too_long", 414, "The address is too long", "请求地址过长"),
     Reason("headers_too_large", 431, "The headers of the request are too large", "请求头过大"),
     Reason("unsupported_type", 415, "Send JSON or a form, not {got}", "请使用 JSON 或表单格式，而不是 {got}"),
+    Reason("unknown_coding", 501, "The only transfer coding known here is chunked", "仅支持 chunked 传输编码"),
+    Reason("unknown_method", 501, "This HTTP method is not known here", "不支持该 HTTP 方法"),
     Reason("expectation_failed", 417, "Only Expect: 100-continue is known", "仅支持 Expect: 100-continue"),
     Reason("bad_version", 505, "Only HTTP/1.0 and HTTP/1.1 are spoken here", "仅支持 HTTP/1.0 和 HTTP/1.1"),
     # -- behind us
     Reason(
         "store_unavailable",
         503,
-        "Sign-ins cannot be checked just now; please try again in a moment; nobody has been signed out",
-        "暂时无法验证登录状态，请稍后重试（您仍处于登录状态）",
+        "Sign-ins cannot be checked just now. Nobody has been signed out: please try again in a moment",
+        "暂时无法验证登录状态，已登录的用户不会被注销，请稍后重试",
     ),
     Reason("upstream_unreachable", 502, "The application behind this gateway does not answer", "后端应用无法连接"),
     Reason(
@@ -139,7 +146,10 @@ class RequestError(GatewayError):
 
 
 class StoreUnavailable(GatewayError):
-    """The session store cannot be reached or cannot do its work now. Never a statement about a session (decision 1)."""
+    """The session store cannot be reached or cannot do its work now. Never a statement about a session.
+
+    ``cause`` is for the operator's log; clients never see it.
+    """
 
     def __init__(self, cause: str = "") -> None:
         super().__init__("store_unavailable")
@@ -162,7 +172,11 @@ class Busy(GatewayError):
 
 
 class UpstreamError(GatewayError):
-    """The backend could not be reached, was too slow, or spoke nonsense. ``began``: part of its answer was passed on."""
+    """The backend could not be reached, was too slow, spoke nonsense or broke off. ``cause`` is for the operator's log."""
+
+    def __init__(self, code: str, cause: str = "") -> None:
+        super().__init__(code)
+        self.cause = cause
 
 
 @dataclass(frozen=True, slots=True)

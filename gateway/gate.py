@@ -16,9 +16,9 @@ store. A front door calls :meth:`Gate.decide`, or the two halves itself when it 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from gateway.core.access import check_access
+from gateway.core.access import Denied, check_access
 from gateway.core.head import RequestHead, check_head
 from gateway.core.identity import Identity
 from gateway.core.paths import Target, parse_target
@@ -55,11 +55,12 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Say no. ``user`` is set when somebody signed in was refused."""
+    """Say no. ``user`` is set when somebody signed in was refused, ``error`` when something of ours failed."""
 
     refusal: Refusal
     route: Route | None = None
     user: Identity | None = None
+    error: StoreUnavailable | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,14 @@ class Gate:
         prefix = self.site.prefix
         return None if path == prefix or path.startswith(prefix + "/") else self._routes.match(path)
 
+    def may_pass(self, user: Identity, place: str) -> Denied | None:
+        """Would this user be let through to a place on this site? For the sign-in page; None: yes, or no rule says no."""
+        try:
+            route = self._route(parse_target(place.partition("#")[0]).path)
+        except RequestError:
+            return None
+        return None if route is None or route.access.public else check_access(route.access, user)
+
     def _ask_session(self, head: RequestHead, route: Route, target: Target) -> Verdict | Question:
         if route.identity == "none":
             return Forward(route, target)
@@ -168,7 +177,7 @@ class Gate:
     def _refuse_lost(self, asked: Question, found: Lost | StoreUnavailable) -> Refuse:
         """A cookie that is definitely dead is deleted; in an outage it is left alone (decision 1)."""
         if isinstance(found, StoreUnavailable):
-            return Refuse(refuse_for(asked.head, self.site, found, asked.route.refuse), asked.route)
+            return Refuse(refuse_for(asked.head, self.site, found, asked.route.refuse), asked.route, error=found)
         return Refuse(
             refuse(asked.head, self.site, found.code, rules=asked.route.refuse, drop_cookie=True), asked.route
         )

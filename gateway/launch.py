@@ -17,11 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gateway.errors import StartError
 from gateway.identity.passwords import hash_password
-from gateway.identity.users_file import UsersFile
 from gateway.secret_files import new_master_key, write_once
 from gateway.settings import Settings, load_settings, settings_from
 from gateway.store.redis_server import RedisServer, die_with_parent
@@ -32,10 +30,15 @@ _WATCH_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class FirstAccount:
-    """The account made at the first start; its password is shown once and stored nowhere."""
+    """The account made at the first start. Its password is kept in a file until it has been shown, and nowhere after."""
 
     username: str
     password: str
+    unshown: Path
+
+    def has_been_shown(self) -> None:
+        """Forgets the password."""
+        self.unshown.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -79,7 +82,7 @@ def standalone(
     master = state / "master.key"
     try:
         write_once(master, new_master_key())
-        account = None if users else _first_account(state / "users.yaml")
+        account = None if users else _first_account(state)
     except OSError as error:
         raise StartError(
             f"the state folder {state} cannot be used: {error.strerror}; name another with --state"
@@ -96,15 +99,18 @@ def standalone(
         yield settings_from({**data, "redis": {"url": url}}, os.environ, "the command line", Path.cwd()), account
 
 
-def _first_account(path: Path) -> FirstAccount | None:
-    if path.exists():
+def _first_account(state: Path) -> FirstAccount | None:
+    """A start that fails after this must not lose the password: the next one shows it."""
+    users, unshown = state / "users.yaml", state / "first-password"
+    if not users.exists():
+        unshown.unlink(missing_ok=True)
+        write_once(unshown, secrets.token_urlsafe(12))
+        password = hash_password(unshown.read_text(encoding="utf-8"))
+        row = f"- username: admin\n  password: {password}\n  id: {secrets.token_hex(8)}\n  usertype: admin\n"
+        write_once(users, f"# Made by gateway serve. Passwords are hashes only.\nusers:\n{row}")
+    if not unshown.exists():
         return None
-    account = FirstAccount("admin", secrets.token_urlsafe(12))
-    file = UsersFile(path)
-    file.create()
-    row: dict[str, Any] = {"username": account.username, "password": hash_password(account.password)}
-    file.add({**row, "id": secrets.token_hex(8), "usertype": "admin"})
-    return account
+    return FirstAccount("admin", unshown.read_text(encoding="utf-8"), unshown)
 
 
 @contextmanager

@@ -19,10 +19,11 @@ from collections.abc import Callable
 from typing import Any
 
 from aiohttp import http_parser, web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.http_exceptions import PayloadEncodingError
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from gateway.app import Gateway, build
-from gateway.errors import StartError
+from gateway.errors import Language, StartError, StoreUnavailable
 from gateway.settings import Settings
 from gateway.web.parse_errors import answer_parse_error
 
@@ -39,12 +40,24 @@ class _Protocol(RequestHandler):
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """Called for what the parser refused, and for errors nobody caught."""
-        if status >= 500 and exc is not None:
+        if isinstance(exc, ConnectionError):
+            log.debug("the client went away")
+        elif status >= 500 and exc is not None:
             log.error("unexpected error", exc_info=exc)
-        return answer_parse_error(request, status, exc)
+        language = self._manager.language if isinstance(self._manager, _Server) else "en"
+        return answer_parse_error(request, status, exc, language)
+
+    def data_received(self, data: bytes) -> None:
+        """aiohttp answers what cannot be parsed after the request under way, but leaves that one waiting for its body."""
+        super().data_received(data)
+        request, queued = self._current_request, self._messages
+        if request is not None and queued and isinstance(queued[-1][0], _ErrInfo) and not request.content.is_eof():
+            request.content.set_exception(PayloadEncodingError("the rest of the body"))
 
 
 class _Server(web.Server):
+    language: Language = "en"
+
     def __call__(self) -> RequestHandler:
         return _Protocol(self, loop=self._loop, **self._kwargs)
 
@@ -54,6 +67,7 @@ class GatewayRunner(web.AppRunner):
 
     def __init__(self, app: web.Application, settings: Settings) -> None:
         limit = settings.server.max_header_bytes
+        self._language: Language = "zh" if settings.site.language == "zh" else "en"
         super().__init__(
             app,
             handle_signals=False,
@@ -68,12 +82,14 @@ class GatewayRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return _Server(
+        ours = _Server(
             made.request_handler,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             **made._kwargs,
         )
+        ours.language = self._language
+        return ours
 
 
 def bind(host: str, port: int, option: str) -> socket.socket:
@@ -134,24 +150,47 @@ def _run_loop(main: Any) -> None:
 async def _serve(
     gateway: Gateway, settings: Settings, front: socket.socket, manage: socket.socket, tell: Callable[[], None]
 ) -> None:
-    stop = asyncio.Event()
+    signals: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, signals.put_nowait, number)
     management = web.AppRunner(gateway.management, handle_signals=False, access_log=None, shutdown_timeout=1)
     runner = GatewayRunner(gateway.app, settings)
     await management.setup()
     await web.SockSite(management, manage, backlog=_BACKLOG).start()
     await runner.setup()
-    site = web.SockSite(runner, front, backlog=_BACKLOG)
-    await site.start()
+    await web.SockSite(runner, front, backlog=_BACKLOG).start()
     gateway.phase.name = "serving"
     tell()
-    await stop.wait()
+    await _warn_without_store(gateway)
+    await signals.get()
     gateway.phase.name = "draining"
-    log.info("draining")
-    await runner.cleanup()
+    await _drain(runner, signals, settings.server.drain_timeout)
     await management.cleanup()
+
+
+async def _warn_without_store(gateway: Gateway) -> None:
+    """The gateway starts without its store, and answers 503 until it is there; but not silently."""
+    try:
+        await gateway.ping_store()
+    except StoreUnavailable as error:
+        fields = {"cause": error.cause}
+        log.warning("Redis cannot be used yet; who is signed in gets 503 until it can", extra={"fields": fields})
+
+
+async def _drain(runner: web.AppRunner, signals: asyncio.Queue[int], seconds: float) -> None:
+    """Lets what runs finish; a second signal ends it at once."""
+    running = len(runner.server.connections) if runner.server else 0
+    log.info(
+        "draining: open connections have %.0f s; a second signal stops at once",
+        seconds,
+        extra={"fields": {"open": running}},
+    )
+    ending, again = asyncio.create_task(runner.cleanup()), asyncio.create_task(signals.get())
+    await asyncio.wait({ending, again}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (ending, again):
+        task.cancel()
+    await asyncio.wait({ending, again})
 
 
 def _url(sock: socket.socket) -> str:

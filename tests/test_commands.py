@@ -173,6 +173,48 @@ def test_one_command_puts_a_sign_in_before_a_backend_and_keeps_its_data(upstream
         sign_in(second.url, user)
 
 
+def test_a_start_that_fails_does_not_lose_the_first_password(upstream: str, short_folder: Path) -> None:
+    state = ("--state", str(short_folder / "state"))
+    assert run_gateway("serve", "--upstream", "nonsense", *state).returncode == 1
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert run_gateway("serve", "--upstream", upstream, "--port", port, *state).returncode == 1
+    with GatewayProcess("serve", "--upstream", upstream, "--port", "0", *state) as gateway:
+        account = re.search(r"shown only now: (\S+) / (\S+)", gateway.output)
+        assert account, gateway.output
+        sign_in(gateway.url, {"username": account[1], "password": account[2]})
+    assert not (short_folder / "state" / "first-password").exists()
+
+
+def test_a_second_ctrl_c_ends_what_the_first_one_waits_for(config: Path, upstream: str) -> None:
+    gateway = GatewayProcess(
+        "serve", "--config", str(config), environment={"GATEWAY__UPSTREAMS__APP__URL": upstream}
+    ).start()
+    cookie = sign_in(gateway.url, ALICE)
+    with socket.create_connection(("127.0.0.1", gateway.port)) as stream:
+        stream.sendall(f"GET /events HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\n\r\n".encode())
+        assert stream.recv(100).startswith(b"HTTP/1.1 200")
+        assert gateway.process is not None
+        gateway.process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            gateway.process.wait(1.5)
+        assert "a second signal stops at once" in gateway.output
+        gateway.process.send_signal(signal.SIGINT)
+        assert gateway.process.wait(10) == 0
+
+
+def test_a_redis_that_is_not_there_is_told_at_the_start_and_with_its_cause(config: Path) -> None:
+    environment = {"GATEWAY__REDIS__URL": "redis://127.0.0.1:1/0"}
+    with GatewayProcess("serve", "--config", str(config), environment=environment) as gateway:
+        deadline = time.monotonic() + 10
+        while "Redis cannot be used yet" not in gateway.output:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert "Connect call failed" in gateway.output or "refused" in gateway.output
+
+
 def test_killed_with_9_between_sign_in_and_the_next_request_nobody_is_signed_out(
     upstream: str, short_folder: Path
 ) -> None:
@@ -343,6 +385,9 @@ def test_comments_and_other_users_survive_a_change(tmp_path: Path) -> None:
         (("add", "bob", "--password-stdin"), "tab\there-and-more", "control"),
         (("add", "", "--password-stdin"), "long-enough", "username"),
         (("add", "b" * 300, "--password-stdin"), "long-enough", "username"),
+        (("add", " bob ", "--password-stdin"), "long-enough", "blank"),
+        (("add", "alice", "--generate"), "", "alice"),
+        (("add", "bob"), "", "--password-stdin"),
         (("passwd", "nobody", "--generate"), "", "nobody"),
         (("remove", "nobody"), "", "nobody"),
     ],
@@ -358,6 +403,7 @@ def test_a_wrong_change_to_the_users_is_refused_and_nothing_is_lost(
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert path.read_text() == before
+    assert "shown only now" not in done.stdout
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["users.yaml"]
 
 
@@ -372,9 +418,12 @@ def test_a_wrong_change_to_the_users_is_refused_and_nothing_is_lost(
         ("users: [{username: a, password: $1$md5}]", "not an argon2id or bcrypt hash"),
         ("users: [5]", "not a user"),
         ("users: [{username: a, password: '$2b$12$x', nickname: b}]", "nickname"),
-        ("users: [{username: a, password: '$2b$12$x'}, {username: A, password: '$2b$12$x'}]", "two users"),
+        ("users: [{username: a, password: '$2b$12$x'}, {username: A, password: '$2b$12$x'}]", "already a user"),
         ("users: [{username: a, username: b}]", "duplicate"),
         ("\x00", "YAML"),
+        ("users: 2020-99-99", "YAML"),
+        ("users: !!set {a, b}", "list named users"),
+        ("users: [{username: a, password: '$2b$12$x'}, {username: b, id: a, password: '$2b$12$x'}]", "same id"),
     ],
 )
 def test_a_users_file_that_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, words: str) -> None:

@@ -578,7 +578,7 @@ def test_relative_paths_start_at_the_folder_of_the_file_wherever_the_command_is_
     (folder / "key").write_text(MASTER)
     (folder / "c.yaml").write_text(BASE.replace(f"master: {MASTER}", "master_file: key"))
     done = run_gateway("check", "--config", "../c.yaml", cwd=_made(folder / "elsewhere"))
-    assert (done.returncode, done.stdout) == (0, "../c.yaml: fine (1 routes, 1 upstreams)\n")
+    assert (done.returncode, done.stdout) == (0, "../c.yaml: fine (routes: 1, upstreams: 1)\n")
 
 
 def _made(folder: Path) -> Path:
@@ -590,7 +590,7 @@ def _made(folder: Path) -> Path:
 def test_check_says_fine_and_exits_with_0(folder: Path) -> None:
     (folder / "c.yaml").write_text(BASE)
     done = run_gateway("check", "--config", "c.yaml", cwd=folder)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "c.yaml: fine (1 routes, 1 upstreams)\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "c.yaml: fine (routes: 1, upstreams: 1)\n", "")
 
 
 def test_check_lists_every_problem_without_a_traceback_and_exits_with_1(folder: Path) -> None:

@@ -40,15 +40,31 @@ def check_head(head: RequestHead) -> None:
         raise RequestError("bad_version")
     if head.method == "CONNECT":
         raise RequestError("method_not_allowed", method="CONNECT")
-    if head.version == (1, 0) and "Transfer-Encoding" in head.headers:
-        raise RequestError("bad_request", what="Transfer-Encoding in an HTTP/1.0 request")
+    _check_framing(head)
     hosts = head.headers.getall("Host", ())
     if len(hosts) > 1 or (not hosts and head.version == (1, 1)):
         raise RequestError("bad_request", what="exactly one Host header is needed")
     if hosts and not is_host(hosts[0]):
-        raise RequestError("bad_request", what="the Host header")
+        raise RequestError("bad_request", what="the Host header is not a host")
     if any(value.lower() != "100-continue" for value in head.headers.getall("Expect", ())):
         raise RequestError("expectation_failed")
+
+
+def _check_framing(head: RequestHead) -> None:
+    """One way only to find the end of the body, for us and for every backend (RFC 9112 §6.1, §6.3; D3, D6).
+
+    An empty Transfer-Encoding is none to the parser, which then goes by Content-Length: passed on as chunked with that
+    length still there, it would let a stranger put requests of his own on a backend's connection.
+    """
+    codings = head.headers.getall("Transfer-Encoding", ())
+    if not codings:
+        return
+    if head.version == (1, 0):
+        raise RequestError("bad_request", what="Transfer-Encoding in an HTTP/1.0 request")
+    if "Content-Length" in head.headers or len(codings) > 1 or not codings[0].strip():
+        raise RequestError("bad_request", what="its body is not framed as HTTP says")
+    if codings[0].strip().lower() != "chunked":
+        raise RequestError("unknown_coding")
 
 
 def is_host(value: str) -> bool:

@@ -51,7 +51,7 @@ _HOP_BY_HOP = frozenset(
 # A client's own statement about who and where it is: ours alone to make. So is everything X-Forwarded-*.
 _OURS = frozenset(
     b"forwarded x-real-ip x-original-url x-original-method x-rewrite-url x-request-id x-gateway-assertion "
-    b"x-session-data x-session-update x-auth-request-access-token".split()
+    b"x-session-data x-session-update x-session-update-failed x-auth-request-access-token".split()
 )
 _OURS_BEGIN = b"x-forwarded-"
 _PRESET_NAMES = frozenset(name.lower().encode() for preset in PRESETS.values() for name in preset.values())

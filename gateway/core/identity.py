@@ -19,6 +19,15 @@ class Identity:
     groups: tuple[str, ...] = ()
     source: str = ""
 
+    @property
+    def shown_name(self) -> str:
+        """For people."""
+        return self.name or self.username
+
+    def is_same(self, other: Identity | None) -> bool:
+        """The same person: an id counts within its source."""
+        return other is not None and (self.id, self.source) == (other.id, other.source)
+
     def public(self) -> dict[str, Any]:
         """What ``/auth/session`` and the sign-in answer show (contract, section 2)."""
         shown = asdict(self)

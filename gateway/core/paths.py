@@ -70,11 +70,11 @@ def _split_absolute(target: str) -> tuple[str | None, str]:
         return None, target
     scheme, colon, rest = target.partition("://")
     if not colon or scheme.lower() not in ("http", "https"):
-        raise RequestError("bad_request", what="the form of the target")
+        raise RequestError("bad_request", what="its target is no path")
     end = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=len(rest))
     authority, forward = rest[:end], rest[end:]
     if not is_host(authority):  # it replaces Host, so it is judged like Host (hazards A5, D8)
-        raise RequestError("bad_request", what="the authority of the target")
+        raise RequestError("bad_request", what="its target has a wrong host")
     return authority, forward if forward.startswith("/") else "/" + forward
 
 

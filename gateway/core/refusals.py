@@ -22,8 +22,9 @@ CHALLENGE = 'Session realm="gateway"'
 """For every 401 (RFC 9110 §15.5.2): a scheme no browser opens a dialog for."""
 ANY_METHOD = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 """What 405 allows where every method but CONNECT passes."""
+_ALSO_READ = {"cross_site": ("Origin", "Referer", "Sec-Fetch-Site")}
 _DEFAULT_RULES = RefusalRules()
-_CLOSES = frozenset({"bad_request", "bad_version", "too_large", "slow_request", "method_not_allowed"})
+_CLOSES = frozenset({"bad_request", "bad_version", "too_large", "slow_request", "method_not_allowed", "unknown_coding"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +130,15 @@ def next_page(head: RequestHead, site: Site, page_load: bool) -> str:
     return (wanted and safe_next(wanted, site.prefix)) or "/"
 
 
+def vary_on(site: Site, *read: str) -> str:
+    """``Vary`` for an answer of ours: the cookie, the language where it is negotiated, and what else was read."""
+    language = ("Accept-Language",) if site.language == "auto" else ()
+    return ", ".join(sorted({*read, *language, "Cookie"}))
+
+
 def _headers(status: int, reason: Reason, site: Site) -> dict[str, str]:
-    vary = [*PAGE_LOAD_DEPENDS_ON, "Cookie"]
-    if site.language == "auto":
-        vary.append("Accept-Language")
-    if reason.sign_in_helps:
-        vary.append("Referer")
-    headers = {"Cache-Control": "no-store", "Vary": ", ".join(sorted(vary))}
+    read = (*PAGE_LOAD_DEPENDS_ON, *_ALSO_READ.get(reason.code, ("Referer",) if reason.sign_in_helps else ()))
+    headers = {"Cache-Control": "no-store", "Vary": vary_on(site, *read)}
     if status == 401:
         headers["WWW-Authenticate"] = CHALLENGE
     if status == 405:

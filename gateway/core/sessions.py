@@ -31,7 +31,7 @@ class SessionRecord:
     modified: float
     user: Identity | None = None
     expiry: int | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def dump(self) -> dict[str, Any]:
         """Plain data for the serializer; :meth:`load` reads it back."""

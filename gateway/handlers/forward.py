@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.core.headers import (
@@ -102,8 +102,8 @@ class ForwardHandler:
                 yield piece
         except TimeoutError as error:
             raise RequestError("slow_request") from error
-        except (HttpProcessingError, web.RequestPayloadError) as error:
-            raise RequestError("bad_request", what="the body") from error
+        except (HttpProcessingError, web.RequestPayloadError, ClientPayloadError) as error:
+            raise RequestError("bad_request", what="its body is not framed as HTTP says") from error
 
     async def _pass_back(self, request: web.BaseRequest, exchange: Exchange, route: Route) -> web.StreamResponse:
         line = request[STATE].line
@@ -111,7 +111,8 @@ class ForwardHandler:
         headers, stolen = response_headers(exchange.head.headers, self._policy.own_cookies, route.cache)
         if stolen:
             log.warning("a backend tried to set the gateway's own cookie", extra={"fields": {"route": route.name}})
-        response = ProxiedResponse(exchange.head.status, exchange.head.reason, headers)
+        closes = "Upgrade" in request.headers
+        response = ProxiedResponse(exchange.head.status, exchange.head.reason, headers, closes=closes)
         await response.prepare(request)
         try:
             async for piece in exchange.pieces():
@@ -126,6 +127,8 @@ class ForwardHandler:
     @staticmethod
     def _break_off(request: web.BaseRequest, error: UpstreamError) -> None:
         """A cut answer must not pass for a whole one: the connection is reset (contract, section 4)."""
-        request[STATE].line.reason = error.reason.code
+        line = request[STATE].line
+        line.reason = error.reason.code
+        log.warning("an answer broke off", extra={"fields": {"route": line.route, "cause": error.cause}})
         if request.transport is not None:
             request.transport.abort()

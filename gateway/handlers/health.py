@@ -60,7 +60,7 @@ class Health:
     async def _is_up(probe: Probe) -> bool:
         try:
             await probe()
-        except (GatewayError, OSError):
+        except (GatewayError, OSError, ValueError):
             return False
         return True
 

@@ -6,23 +6,24 @@ unknown user and a disabled one get the same answer after the same work.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
-from aiohttp_session import get_session
 
+from gateway.core.access import Denied
 from gateway.core.identity import Identity
+from gateway.core.negotiation import PAGE_LOAD_DEPENDS_ON
+from gateway.core.refusals import vary_on
 from gateway.errors import REASONS, Busy, Language, RequestError
 from gateway.identity.passwords import MAX_LENGTH
 from gateway.identity.source import UserSource
 from gateway.pages import LoginView
-from gateway.web.bodies import flag_field, read_fields, text_field
+from gateway.web.bodies import flag_field, text_field
 from gateway.web.cookies import CookieOptions
-from gateway.web.endpoint import Form, OwnEndpoint, by_method
-from gateway.web.session import WebSession
+from gateway.web.endpoint import Form, OwnEndpoint, session_of
 from gateway.web.state import STATE
 
 _NAME_LENGTH = 254  # RFC 5321 §4.5.3.1.3: the longest e-mail address
@@ -56,31 +57,39 @@ def read_attempt(fields: dict[str, Any]) -> Attempt:
 class Login(OwnEndpoint):
     """Both methods of the sign-in, also under the aliases of legacy front ends (POST only there).
 
-    ``clear``: cookies of backends that must not pass from one user of a browser to the next.
+    ``clear``: cookies of backends that must not pass from one user of a browser to the next; ``age``: of a session
+    that is to be remembered, in seconds; ``may_pass``: would this user be let through to that place?
     """
 
-    def __init__(self, *shared: Any, sources: Sequence[UserSource], clear: Sequence[CookieOptions]) -> None:
+    def __init__(
+        self,
+        *shared: Any,
+        sources: Sequence[UserSource],
+        clear: Sequence[CookieOptions],
+        age: int,
+        may_pass: Callable[[Identity, str], Denied | None],
+    ) -> None:
         super().__init__(*shared)
         self._sources = sources
         self._clear = clear
-
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
-        """By method."""
-        endpoint = request[STATE].endpoint
-        alias = endpoint is not None and endpoint.alias
-        return await by_method(request, {"POST": self.post} if alias else {"GET": self.get, "POST": self.post})
+        self._age = age
+        self._may_pass = may_pass
 
     async def get(self, request: web.Request) -> web.Response:
-        """The page."""
-        session = await get_session(request)
-        assert isinstance(session, WebSession)
-        user = session.user.name or session.user.username if session.user else None
-        return self._page(request, self.safe_next(request.query.get("next")), user=user)
+        """The page. Who is signed in but not welcome where he wanted to go is told so, instead of being sent back there."""
+        user = (await session_of(request)).user
+        there = self.safe_next(request.query.get("next"))
+        if user is None:
+            return self._page(request, there)
+        denied = self._may_pass(user, there)
+        if denied is None:
+            return self._page(request, there, user=user.shown_name, continue_url=there)
+        error = REASONS[denied.code].words(self.language(request), wanted=denied.wanted)
+        return self._page(request, there, user=user.shown_name, error=error, fields_wrong=False)
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Signs in."""
-        fields = await read_fields(request)
-        self.require_same_site(request, fields.get("csrf"))
+        fields = await self.read_own_fields(request)
         as_page = self.wants_page(request)
         if as_page and "csrf" in fields and self.form_nonce(request) is None:
             return self._page_again(request, fields, "cookies_off")
@@ -90,7 +99,10 @@ class Login(OwnEndpoint):
         except (RequestError, Busy) as error:
             if not as_page or error.reason.code not in ("bad_field", "throttled"):
                 raise
-            return self._page_again(request, fields, error.reason.code, **error.parts)
+            response = self._page_again(request, fields, error.reason.code, **error.parts)
+            if isinstance(error, Busy):
+                response.headers["Retry-After"] = str(error.retry_after)
+            return response
         if user is None:
             return self._page_again(request, fields, "bad_credentials") if as_page else self._wrong(request)
         return await self._signed_in(request, user, attempt, as_page)
@@ -105,13 +117,12 @@ class Login(OwnEndpoint):
     async def _signed_in(
         self, request: web.Request, user: Identity, attempt: Attempt, as_page: bool
     ) -> web.StreamResponse:
-        session = await get_session(request)
-        assert isinstance(session, WebSession)
-        before = session.user
-        await session.sign_in(user, BROWSER_SESSION if attempt.remember is False else None)
+        session = await session_of(request)
+        is_same = user.is_same(session.user)
+        await session.sign_in(user, {True: self._age, False: BROWSER_SESSION, None: None}[attempt.remember])
         request[STATE].line.user = user.id
         response = self._welcome(request, user, self.safe_next(attempt.next), as_page)
-        if before is not None and before.id != user.id:
+        if not is_same:
             for cookie in self._clear:
                 cookie.drop(response)
         return response
@@ -127,7 +138,7 @@ class Login(OwnEndpoint):
         state.line.reason = reason.code
         body = {"ret": 1, "msg": reason.words(self.language(request)), "reason": reason.code}
         status = state.endpoint.wrong_status if state.endpoint else reason.status
-        vary = "Accept, Accept-Language, Cookie, Sec-Fetch-Mode, X-Requested-With"
+        vary = vary_on(self.site, *PAGE_LOAD_DEPENDS_ON)
         return self.answers.json(request, {**body, "request_id": state.request_id}, status, vary)
 
     def _page_again(self, request: web.Request, fields: dict[str, Any], code: str, **parts: str) -> web.Response:
@@ -139,7 +150,9 @@ class Login(OwnEndpoint):
         username = typed[:_NAME_LENGTH] if isinstance(typed, str) else ""
         remember = fields.get("remember") == "1"
         there = self.safe_next(fields.get("next"))
-        return self._page(request, there, status=reason.status, error=error, username=username, remember=remember)
+        wrong = code in ("bad_credentials", "bad_field")
+        shown = {"error": error, "fields_wrong": wrong, "username": username, "remember": remember}
+        return self._page(request, there, status=reason.status, **shown)
 
     def _page(self, request: web.Request, there: str, status: int = 200, **shown: Any) -> web.Response:
         form: Form = self.form(request)
@@ -149,7 +162,6 @@ class Login(OwnEndpoint):
             action=self._url(request, language, None),
             next=there,
             csrf=form.field,
-            continue_url=there,
             switch_language_url=self._switch(request, language, there),
             **shown,
         )

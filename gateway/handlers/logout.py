@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
-from aiohttp_session import get_session
 
 from gateway.pages import LogoutView
-from gateway.web.bodies import read_fields
 from gateway.web.cookies import CookieOptions
-from gateway.web.endpoint import OwnEndpoint, by_method
-from gateway.web.session import WebSession
+from gateway.web.endpoint import OwnEndpoint, session_of
 from gateway.web.state import STATE
 
 
@@ -26,17 +23,10 @@ class Logout(OwnEndpoint):
         self._clear = clear
         self._forget = ", ".join(f'"{what}"' for what in forget)
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
-        """By method."""
-        endpoint = request[STATE].endpoint
-        alias = endpoint is not None and endpoint.alias
-        return await by_method(request, {"POST": self.post} if alias else {"GET": self.get, "POST": self.post})
-
     async def get(self, request: web.Request) -> web.Response:
         """The button."""
-        session = await get_session(request)
-        assert isinstance(session, WebSession)
-        user = session.user.name or session.user.username if session.user else None
+        session = await session_of(request)
+        user = session.user.shown_name if session.user else None
         form = self.form(request)
         action = f"{self.site.prefix}/logout"
         view = LogoutView(self.language(request), action, form.field, user, self.site.login_url)
@@ -44,10 +34,8 @@ class Logout(OwnEndpoint):
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Signs out. A stranger gets the same answer."""
-        fields = await read_fields(request)
-        self.require_same_site(request, fields.get("csrf"))
-        session = await get_session(request)
-        assert isinstance(session, WebSession)
+        await self.read_own_fields(request)
+        session = await session_of(request)
         if session.user is not None:
             request[STATE].line.user = session.user.id
         await session.flush()

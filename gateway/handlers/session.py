@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 
 from aiohttp import web
-from aiohttp_session import get_session
 
 from gateway.core.refusals import refuse
 from gateway.core.sessions import Session, SessionPolicy
 from gateway.web.answers import Answers
-from gateway.web.endpoint import by_method
-from gateway.web.session import WebSession
+from gateway.web.endpoint import by_method, session_of
 from gateway.web.state import STATE, head_of
 
 
@@ -28,8 +26,7 @@ class SessionInfo:
 
     async def get(self, request: web.Request) -> web.Response:
         """The session as JSON; times in epoch seconds, durations in seconds."""
-        session = await get_session(request)
-        assert isinstance(session, WebSession)
+        session = await session_of(request)
         if session.found is None or session.user is None:
             code = session.lost or "no_session"
             refusal = refuse(head_of(request), self._answers.site, code, drop_cookie=session.lost is not None)

@@ -10,7 +10,9 @@ import asyncio
 import hashlib
 import logging
 import os
+import time
 from base64 import b64encode
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -29,6 +31,7 @@ MAX_LENGTH = 1024
 """Characters. Longer ones are refused before any hashing (OWASP: a bound against long-password DoS)."""
 _BCRYPT_BYTES = 72
 _QUEUE_PER_THREAD = 32
+_REMEMBERED = 64
 _BCRYPT_KINDS = ("$2a$", "$2b$", "$2y$")
 
 
@@ -83,19 +86,23 @@ class PasswordChecker:
         count = threads or max(1, min(4, (os.cpu_count() or 2) // 2))
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="password")
         self._free = count * (1 + _QUEUE_PER_THREAD)
-        self._nobody = _nobodys_hash()
+        self._nobody, self._reference = _nobodys_hash()
+        self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
 
     async def fits(self, stored: str | None, password: str) -> bool:
         """``stored`` None (no such user): False, after the time a real check takes.
 
+        A wrong password is answered after the time of the slowest check of late: a bcrypt hash of an old application takes
+        a quarter of an argon2id one, and would tell who exists (P68).
+
         :raises Busy: the queue is full.
         """
-        try:
-            right = await self._run(lambda: verify_password(stored or self._nobody, password))
-        except BrokenHash:
-            log.error("a stored password hash cannot be read: %s", _fingerprint(stored or ""))
-            return False
-        return right and stored is not None
+        right, seconds = await self._run(lambda: _timed(stored or self._nobody, password))
+        self._seconds.append(seconds)
+        if right and stored is not None:
+            return True
+        await asyncio.sleep(max(*self._seconds, self._reference) - seconds)
+        return False
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._free <= 0:
@@ -115,10 +122,23 @@ class PasswordChecker:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _timed(stored: str, password: str) -> tuple[bool, float]:
+    """The answer, and how long it took; a hash that cannot be read fits nothing."""
+    started = time.perf_counter()
+    try:
+        right = verify_password(stored, password)
+    except BrokenHash:
+        log.error("a stored password hash cannot be read: %s", _fingerprint(stored))
+        right = False
+    return right, time.perf_counter() - started
+
+
 @cache
-def _nobodys_hash() -> str:
-    """Checked for unknown users, so that they take as long as known ones (P68)."""
-    return hash_password(b64encode(os.urandom(24)).decode())
+def _nobodys_hash() -> tuple[str, float]:
+    """Checked for unknown users, so that they take as long as known ones (P68); and the seconds it takes here."""
+    started = time.perf_counter()
+    made = hash_password(b64encode(os.urandom(24)).decode())
+    return made, time.perf_counter() - started
 
 
 def _fingerprint(stored: str) -> str:

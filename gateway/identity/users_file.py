@@ -22,9 +22,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from gateway.core.identity import Identity
@@ -46,6 +46,13 @@ class UserEntry(BaseModel):
     usertype: str = Field(default="", max_length=254)
     groups: tuple[str, ...] = ()
     disabled: bool = False
+
+    @field_validator("username")
+    @classmethod
+    def _check_username(cls, value: str) -> str:
+        if value != value.strip() or not value.isprintable():
+            raise ValueError("must not begin or end with a blank, nor hold control characters")
+        return value
 
     def identity(self, source: str) -> Identity:
         """Without the secret."""
@@ -69,11 +76,18 @@ def read_users(path: Path) -> Users:
     _, document = _load(path)
     problems: list[Problem] = []
     by_login: dict[str, UserEntry] = {}
+    ids: dict[str, str] = {}
     for number, row in enumerate(document["users"]):
         where = f"{path}:{document['users'].lc.item(number)[0] + 1}"
         entry = _entry(row, where, number, problems)
         if entry is not None:
             _index(by_login, entry, where, problems)
+            user_id = entry.id or entry.username
+            if user_id in ids:
+                problems.append(
+                    Problem(where, "users", f"has the same id as {ids[user_id]}: backends would take them for one")
+                )
+            ids.setdefault(user_id, entry.username)
     if problems:
         raise SettingsError(problems)
     return Users(by_login)
@@ -86,7 +100,7 @@ def _entry(row: Any, where: str, number: int, problems: list[Problem]) -> UserEn
         found = error.errors() if isinstance(error, ValidationError) else [{"loc": (), "msg": "not a user"}]
         for one in found:
             key = ".".join(map(str, ("users", number, *one["loc"])))
-            problems.append(Problem(where, key, str(one["msg"])))
+            problems.append(Problem(where, key, _words(one)))
         return None
     if not is_known_hash(entry.password):
         problems.append(
@@ -95,10 +109,20 @@ def _entry(row: Any, where: str, number: int, problems: list[Problem]) -> UserEn
     return entry
 
 
+def _words(one: Any) -> str:
+    """pydantic's finding as a person would say it."""
+    known = {"missing": "is needed", "extra_forbidden": "there is no such field", "string_type": "must be a text"}
+    if one.get("type") == "string_too_short":
+        return "must not be empty"
+    return known.get(
+        one.get("type", ""), str(one["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
+    )
+
+
 def _index(by_login: dict[str, UserEntry], entry: UserEntry, where: str, problems: list[Problem]) -> None:
     for login in {canonical(entry.username), canonical(entry.email)} - {""}:
         if login in by_login:
-            problems.append(Problem(where, "users", f"two users sign in as {login!r}"))
+            problems.append(Problem(where, "users", f"there is already a user who signs in as {login}"))
         by_login[login] = entry
 
 
@@ -109,17 +133,27 @@ def _load(path: Path) -> tuple[YAML, CommentedMap]:
         document = yaml.load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError([Problem(str(path), "", _io_words(error))]) from error
+    except (ValueError, TypeError, RecursionError) as error:  # a date or number that is none, or too deep
+        raise SettingsError([Problem(str(path), "", f"cannot be read as YAML: {error}"[:200])]) from error
     except YAMLError as error:
         mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise SettingsError([Problem(where, "", f"not YAML: {getattr(error, 'problem', None) or error}")]) from error
-    if not isinstance(document, CommentedMap) or not hasattr(document.get("users"), "lc") or len(document) != 1:
+    if (
+        not isinstance(document, CommentedMap)
+        or not isinstance(document.get("users"), CommentedSeq)
+        or len(document) != 1
+    ):
         raise SettingsError([Problem(str(path), "users", "the file needs one list named users")])
     return yaml, document
 
 
 def _io_words(error: OSError | UnicodeDecodeError) -> str:
     return f"cannot be read: {error.strerror}" if isinstance(error, OSError) else "is not UTF-8"
+
+
+def _username(row: Any) -> str:
+    return canonical(str(row.get("username", ""))) if isinstance(row, CommentedMap) else ""
 
 
 class FileUsers:
@@ -185,7 +219,7 @@ class UsersFile:
     @staticmethod
     def _row(document: CommentedMap, username: str) -> CommentedMap | None:
         wanted = canonical(username)
-        return next((row for row in document["users"] if canonical(str(row.get("username", ""))) == wanted), None)
+        return next((row for row in document["users"] if _username(row) == wanted), None)
 
     def _save(self, yaml: YAML, document: CommentedMap) -> None:
         with tempfile.TemporaryDirectory(dir=self._path.parent, prefix=".users-") as folder:

@@ -14,9 +14,9 @@ Language = Literal["en", "zh"]
 class LoginView:
     """The sign-in page.
 
-    `error` is a whole sentence in `language`. `user` is the display name of who is signed in already: the page then
-    says so, offers `continue_url`, and keeps the form below for somebody else. `switch_language_url` is this same
-    page in the other language; without it there is no switch.
+    `error` is a whole sentence in `language`; `fields_wrong`: it is about what was typed. `user` is the display name of
+    who is signed in already: the page then says so, offers `continue_url`, and keeps the form below for somebody else.
+    `switch_language_url` is this same page in the other language; without it there is no switch.
     """
 
     language: Language
@@ -26,6 +26,7 @@ class LoginView:
     username: str = ""
     remember: bool = False
     error: str | None = None
+    fields_wrong: bool = True
     user: str | None = None
     continue_url: str | None = None
     switch_language_url: str | None = None
@@ -46,8 +47,8 @@ class LogoutView:
 class NoticeView:
     """An error or another small page.
 
-    `status` is the HTTP status; it is shown from 400 on. `link_text` None: the link says "Go on". `detail` is a
-    second, quieter paragraph. An empty `request_id` is left out.
+    `status` is the HTTP status; it is shown from 400 on. `link_text` None: the link says "Go on". An empty `request_id` is
+    left out.
     """
 
     language: Language
@@ -57,4 +58,3 @@ class NoticeView:
     request_id: str
     link: str | None = None
     link_text: str | None = None
-    detail: str | None = None

@@ -49,7 +49,7 @@ class SiteSettings(Slice):
     prefix: str = Field(
         "/auth", description="Where the gateway's own endpoints live; nothing below it reaches a backend."
     )
-    title: str = Field("Sign in", max_length=100, description="The name of the site, on the gateway's pages.")
+    title: str = Field("Gateway", max_length=100, description="The name of the site, on the gateway's pages.")
 
     @field_validator("url")
     @classmethod

@@ -71,8 +71,16 @@ def check_upstream_url(value: str) -> str:
         port = urlsplit(value).port
     except ValueError as error:
         raise ValueError("the port is not a number from 1 to 65535") from error
+    host = urlsplit(value).hostname or ""
+    labels = host.rstrip(".").split(".")
     if port == 0:
         raise ValueError("the port is not a number from 1 to 65535")
+    if (
+        not host.isascii()
+        or not is_host(urlsplit(value).netloc)
+        or (":" not in host and not all(0 < len(one) < 64 for one in labels))
+    ):
+        raise ValueError("the host is no host name or address (write international names in their xn-- form)")
     return value
 
 

@@ -49,8 +49,10 @@ class RedisLink:
             options.url,
             max_connections=options.pool_size,
             timeout=options.timeout,
-            socket_timeout=options.timeout,
-            socket_connect_timeout=options.timeout,
+            # No time-outs of the driver's own: on Python 3.11 its wait_for() can swallow a cancellation that comes when the
+            # reply does, and a client's going away would go unnoticed. The budget below covers connecting and waiting.
+            socket_timeout=None,
+            socket_connect_timeout=None,
             retry=Retry(NoBackoff(), 0),
             **{name: value for name, value in login.items() if value},
         )

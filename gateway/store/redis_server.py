@@ -70,7 +70,8 @@ class RedisServer:
         """
         binary = find_redis_server()
         if binary is None:
-            raise StartError(MISSING)
+            named = os.environ.get("GATEWAY_REDIS_SERVER")
+            raise StartError(f"GATEWAY_REDIS_SERVER={named} cannot be run. {MISSING}" if named else MISSING)
         if len(str(self.socket)) > _MAX_SOCKET_PATH:
             raise StartError(f"the path of the state folder is too long for a unix socket: {self.folder}")
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

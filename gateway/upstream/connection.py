@@ -48,22 +48,35 @@ class _AnswerParser:
         self.done = False
         self.reusable = False
         self._until_close = False
+        self._quiet = 0
+        self._start = b""
 
     def feed(self, data: bytes) -> None:
         """:raises UpstreamError: the answer is no HTTP."""
         if self.done:
             self.reusable = False  # bytes behind an answer: nobody's
             return
+        self._check_start(data)
         if self.head is None:
             self.head_bytes += len(data)
+        waiting = self.waiting
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self.done:
-                raise UpstreamError("upstream_nonsense") from error
+                raise UpstreamError("upstream_nonsense", f"not HTTP: {error}") from error
             self.reusable = False
         if self.head is None and self.head_bytes > MAX_HEAD_BYTES:
-            raise UpstreamError("upstream_nonsense")
+            raise UpstreamError("upstream_nonsense", f"a head of more than {MAX_HEAD_BYTES} bytes")
+        self._quiet = 0 if self.waiting > waiting else self._quiet + len(data)
+        if self.head is not None and self._quiet > MAX_HEAD_BYTES and not self.done:
+            raise UpstreamError("upstream_nonsense", "a chunk extension or a trailer without end")
+
+    def _check_start(self, data: bytes) -> None:
+        """llhttp takes RTSP and others for HTTP."""
+        self._start = (self._start + data[:5])[:5]
+        if not b"HTTP/".startswith(self._start):
+            raise UpstreamError("upstream_nonsense", "not HTTP")
 
     def closed(self) -> bool:
         """The backend closed. True: that was the end of the answer (RFC 9112 §6.3, rule 8)."""
@@ -90,8 +103,14 @@ class _AnswerParser:
             raise UpstreamError("upstream_nonsense")
         if status < 200:
             return
-        self.head = AnswerHead(status, self._reason, self._headers)
         names = {name.lower(): value for name, value in self._headers}
+        coding = names.get(b"transfer-encoding", b"chunked").strip().lower()
+        plain = all(byte >= 32 and byte != 127 for byte in self._reason)
+        if coding != b"chunked" or not plain or self._parser.get_http_version() not in ("1.0", "1.1"):
+            raise UpstreamError(
+                "upstream_nonsense", "a version, transfer coding or reason phrase that HTTP/1.1 does not have"
+            )
+        self.head = AnswerHead(status, self._reason, self._headers)
         self._until_close = b"content-length" not in names and b"transfer-encoding" not in names
         self.reusable = self._parser.should_keep_alive()
         if self._is_head or status in _NO_BODY:

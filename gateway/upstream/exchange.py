@@ -31,8 +31,11 @@ class UpstreamRequest:
 
     def head_bytes(self) -> bytes:
         """The head on the wire, our own HTTP version in it (RFC 9112 §2.3)."""
-        framing = [(b"Transfer-Encoding", b"chunked")] if self.chunked else []
-        lines = [name + b": " + value for name, value in [*self.headers, *framing]]
+        headers = self.headers
+        if self.chunked:  # never both: the two ends of the body would be read differently (RFC 9112 §6.2)
+            headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
+            headers.append((b"Transfer-Encoding", b"chunked"))
+        lines = [name + b": " + value for name, value in headers]
         start = f"{self.method} {self.target} HTTP/1.1".encode("latin-1")
         return b"\r\n".join([start, *lines, b"", b""])
 
@@ -56,6 +59,7 @@ class Exchange:
         self._timeouts = timeouts
         self._connection: Connection | None = None
         self._upload: asyncio.Task[None] | None = None
+        self._sent_all = request.body is None
 
     async def __aenter__(self) -> Exchange:
         try:
@@ -68,15 +72,15 @@ class Exchange:
     async def __aexit__(self, *_: object) -> None:
         """Gives the connection back; one whose request was not sent to its end, or answer not read, is closed."""
         connection, self._connection = self._connection, None
-        unfinished = self._upload is not None and not (self._upload.done() and not _failed(self._upload))
         if connection is not None:
-            if unfinished:
+            if not self._sent_all:
                 connection.abort()
             self._pool.give_back(connection)
         if self._upload is not None:
             self._upload.cancel()
             await asyncio.wait({self._upload})
-            _failed(self._upload)  # its error, if any, has been looked at
+            if not self._upload.cancelled():
+                self._upload.exception()  # has been looked at
 
     async def _open(self) -> None:
         kept = self._pool.take_idle()
@@ -98,7 +102,8 @@ class Exchange:
                 self._upload = asyncio.create_task(self._send_body(connection, self._request.body))
             self.head = await self._await_head(connection)
         except OSError as error:
-            raise UpstreamError("upstream_unreachable" if not connection.began else "upstream_nonsense") from error
+            code = "upstream_nonsense" if connection.began else "upstream_unreachable"
+            raise UpstreamError(code, f"{self._pool.address.authority}: {error}") from error
 
     async def _await_head(self, connection: Connection) -> AnswerHead:
         """The time until the answer begins is counted from the end of the request: a long upload is not a slow backend."""
@@ -111,27 +116,37 @@ class Exchange:
             async with asyncio.timeout(self._timeouts.first_byte):
                 return await answer
         except TimeoutError as error:
-            raise UpstreamError("upstream_timeout") from error
+            cause = f"{self._pool.address.authority}: no answer in {self._timeouts.first_byte} s"
+            raise UpstreamError("upstream_timeout", cause) from error
         finally:
             answer.cancel()
 
     def _raise_client_fault(self) -> None:
         """The upload ended before any answer: the client's fault is told at once, the backend's closing by its answer."""
         error = self._upload.exception() if self._upload and self._upload.done() else None
-        if error is not None and not isinstance(error, ConnectionError):
+        if error is not None:
             raise error
 
     async def _send_body(self, connection: Connection, body: AsyncIterator[bytes]) -> None:
+        """What the body raises is the client's fault. A backend that closed tells why by its answer, or by none."""
         async for data in body:
-            connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._request.chunked else data)
-            try:
-                async with asyncio.timeout(self._timeouts.between_bytes):
-                    await connection.drain()
-            except TimeoutError as error:
-                raise UpstreamError("upstream_timeout") from error
+            framed = b"%x\r\n%b\r\n" % (len(data), data) if self._request.chunked else data
+            if not await self._sent(connection, framed):
+                return
         if self._request.chunked:
-            connection.write(b"0\r\n\r\n")
-            await connection.drain()
+            await self._sent(connection, b"0\r\n\r\n")
+        self._sent_all = True
+
+    async def _sent(self, connection: Connection, data: bytes) -> bool:
+        try:
+            async with asyncio.timeout(self._timeouts.between_bytes):
+                connection.write(data)
+                await connection.drain()
+        except TimeoutError as error:
+            raise UpstreamError("upstream_timeout", "the backend stopped reading") from error
+        except ConnectionError:
+            return False
+        return True
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The answer's body.
@@ -147,11 +162,7 @@ class Exchange:
             except TimeoutError as error:
                 raise UpstreamError("upstream_timeout") from error
             except (OSError, UpstreamError) as error:
-                raise UpstreamError("upstream_broke_off") from error
+                raise UpstreamError("upstream_broke_off", f"{self._pool.address.authority}: {error}") from error
             if data is None:
                 return
             yield data
-
-
-def _failed(task: asyncio.Task[None]) -> bool:
-    return task.cancelled() or task.exception() is not None

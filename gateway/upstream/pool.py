@@ -66,9 +66,9 @@ class Pool:
             async with asyncio.timeout(timeout):
                 _, connection = await loop.create_connection(Connection, where.host, where.port, ssl=self._tls)
         except TimeoutError as error:
-            raise UpstreamError("upstream_timeout") from error
-        except OSError as error:
-            raise UpstreamError("upstream_unreachable") from error
+            raise UpstreamError("upstream_timeout", f"{where.authority}: no connection in {timeout} s") from error
+        except (OSError, UnicodeError) as error:
+            raise UpstreamError("upstream_unreachable", f"{where.authority}: {error}") from error
         return connection
 
     def give_back(self, connection: Connection) -> None:

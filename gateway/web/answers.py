@@ -9,11 +9,12 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.core.redirects import safe_next
 from gateway.core.refusals import CHALLENGE, Refusal, Site
 from gateway.errors import Language
 from gateway.pages import NoticeView, Pages
 from gateway.web.cookies import CookieOptions
-from gateway.web.state import STATE
+from gateway.web.state import STATE, answer_in_own_version
 
 SERVER = "auth-gateway"
 CSP = (
@@ -43,6 +44,7 @@ _HEADINGS: dict[Language, dict[int, str]] = {
         504: "后端应用响应超时",
     },
 }
+_LINK_WORDS: dict[Language, tuple[str, str]] = {"en": ("Start page", "Try again"), "zh": ("返回首页", "重试")}
 _OTHER: dict[Language, str] = {"en": "Something went wrong", "zh": "出错了"}
 
 
@@ -78,7 +80,7 @@ class Answers:
 
     def see_other(self, request: web.BaseRequest, location: str) -> web.Response:
         """303: go on with GET (RFC 9110 §15.4.4)."""
-        return self._finished(request, web.Response(status=303, headers={"Location": location}))
+        return self._finished(request, web.Response(status=303, headers={"Location": location, "Vary": "Cookie"}))
 
     def refusal(self, request: web.BaseRequest, refusal: Refusal) -> web.Response:
         """The answer for a refusal: JSON, or a small page for a page load that is sent nowhere."""
@@ -86,7 +88,7 @@ class Answers:
         state.line.reason = refusal.reason.code
         as_page = refusal.page_load and refusal.redirect is None
         if as_page:
-            response = self.page(request, self._notice(refusal, state.request_id), refusal.status)
+            response = self.page(request, self._notice(request, refusal), refusal.status)
         else:
             response = self.json(request, refusal.body(state.request_id), refusal.status)
         response.headers.update(refusal.headers)
@@ -96,11 +98,19 @@ class Answers:
             self.cookie.drop(response)
         if refusal.close:
             response.force_close()
+        answer_in_own_version(request)
         return response
 
-    def _notice(self, refusal: Refusal, request_id: str) -> str:
-        heading = _HEADINGS[refusal.language].get(refusal.status, _OTHER[refusal.language])
-        return self.pages.notice(NoticeView(refusal.language, refusal.status, heading, refusal.message, request_id))
+    def _notice(self, request: web.BaseRequest, refusal: Refusal) -> str:
+        """A page with a way on: the same page again when something behind us failed, else the site's root."""
+        language, state = refusal.language, request[STATE]
+        heading = _HEADINGS[language].get(refusal.status, _OTHER[language])
+        again = refusal.status >= 500 and request.method == "GET"
+        link = (safe_next(state.head.target) if again else None) or "/"
+        words = _LINK_WORDS[language][again]
+        return self.pages.notice(
+            NoticeView(language, refusal.status, heading, refusal.message, state.request_id, link, words)
+        )
 
     def _finished(self, request: web.BaseRequest, response: web.Response) -> web.Response:
         response.headers["Cache-Control"] = "no-store"

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
+from aiohttp_session import get_session
 
 from gateway.core.negotiation import is_form_page_load, is_page_load, pick_language
 from gateway.core.redirects import safe_next
 from gateway.core.tickets import NONCE_BYTES, FormTickets, cookies_named
 from gateway.errors import Language, RequestError
 from gateway.web.answers import Answers
-from gateway.web.bodies import is_form
+from gateway.web.bodies import is_form, read_fields
 from gateway.web.cookies import CookieOptions
 from gateway.web.cross_site import require_same_site
-from gateway.web.state import head_of
+from gateway.web.session import WebSession
+from gateway.web.state import STATE, head_of
 
 Method = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -30,7 +34,7 @@ class Form:
     is_new: bool
 
 
-class OwnEndpoint:
+class OwnEndpoint(ABC):
     """Base of the endpoints that have pages."""
 
     def __init__(self, answers: Answers, tickets: FormTickets, form_cookie: CookieOptions) -> None:
@@ -38,6 +42,20 @@ class OwnEndpoint:
         self.site = answers.site
         self._tickets = tickets
         self._form_cookie = form_cookie
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """By method; under an alias POST only."""
+        endpoint = request[STATE].endpoint
+        alias = endpoint is not None and endpoint.alias
+        return await by_method(request, {"POST": self.post} if alias else {"GET": self.get, "POST": self.post})
+
+    @abstractmethod
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """The page."""
+
+    @abstractmethod
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        """What the page's form does."""
 
     def language(self, request: web.BaseRequest) -> Language:
         """``?lang=`` of our own pages, else as the site and the browser say."""
@@ -73,14 +91,27 @@ class OwnEndpoint:
             self._form_cookie.set(response, self._tickets.sign(form.nonce), None)
         return response
 
-    def require_same_site(self, request: web.BaseRequest, token: object) -> None:
-        """:raises RequestError: 403 ``cross_site``."""
+    async def read_own_fields(self, request: web.Request) -> dict[str, Any]:
+        """The fields of a request that another site did not send; its origin is judged before its body is read.
 
-        def fits() -> bool:
-            nonce = self.form_nonce(request)
-            return nonce is not None and isinstance(token, str) and self._tickets.field_fits(nonce, token)
+        :raises RequestError: 403 ``cross_site``, or what :func:`~gateway.web.bodies.read_fields` raises.
+        """
+        is_proven = require_same_site(head_of(request), self.site)
+        fields = await read_fields(request)
+        if not is_proven and is_form(request) and not self._token_fits(request, fields.get("csrf")):
+            raise RequestError("cross_site")
+        return fields
 
-        require_same_site(head_of(request), self.site, is_form=is_form(request), token_fits=fits)
+    def _token_fits(self, request: web.BaseRequest, token: object) -> bool:
+        nonce = self.form_nonce(request)
+        return nonce is not None and isinstance(token, str) and self._tickets.field_fits(nonce, token)
+
+
+async def session_of(request: web.Request) -> WebSession:
+    """The request's session, loaded at first use."""
+    session = await get_session(request)
+    assert isinstance(session, WebSession)
+    return session
 
 
 async def by_method(request: web.Request, methods: Mapping[str, Method]) -> web.StreamResponse:

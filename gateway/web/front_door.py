@@ -17,8 +17,9 @@ from aiohttp.typedefs import Middleware
 from gateway.core.head import RequestHead
 from gateway.core.refusals import refuse, refuse_for
 from gateway.core.request_ids import request_id
-from gateway.errors import Busy, GatewayError, StoreUnavailable
+from gateway.errors import Busy, GatewayError, StoreUnavailable, UpstreamError
 from gateway.gate import Forward, Gate, Refuse, Serve, Verdict
+from gateway.telemetry.failures import Failures
 from gateway.telemetry.logs import AccessLine, write_access
 from gateway.web.answers import Answers
 from gateway.web.endpoint import MethodNotAllowed
@@ -37,6 +38,8 @@ class FrontDoor:
         self._handlers = handlers
         self._forward = forward
         self._answers = answers
+        self._failures = Failures()
+        self._own: set[asyncio.Future[web.StreamResponse]] = set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers, and logs one line."""
@@ -46,8 +49,13 @@ class FrontDoor:
         try:
             response = await self._answer(request, state)
             line.status = response.status
+            if _ends_connection(state):
+                response.force_close()
             return response
-        except (asyncio.CancelledError, ConnectionError):
+        except ConnectionError:
+            line.status, line.reason = 499, "client_gone"
+            return _nobody_there()
+        except asyncio.CancelledError:
             line.status, line.reason = 499, "client_gone"
             raise
         finally:
@@ -71,22 +79,46 @@ class FrontDoor:
         if isinstance(verdict, Serve):
             state.endpoint = verdict.endpoint
             line.route = verdict.endpoint.handler
-            return await self._handlers[verdict.endpoint.handler](request)
+            return await self._to_the_end(self._handlers[verdict.endpoint.handler](request))
         line.route = verdict.route.name if verdict.route else ""
         line.user = verdict.user.id if verdict.user else ""
+        if request.transport is None or request.transport.is_closing():
+            raise ConnectionResetError("the client went away")
         if isinstance(verdict, Refuse):
+            if verdict.error is not None:
+                self._failures.note(verdict.error)
             return self._answers.refusal(request, verdict.refusal)
         return await self._forward(request, verdict)
 
+    async def _to_the_end(self, answer: Awaitable[web.StreamResponse]) -> web.StreamResponse:
+        """Our own endpoints are not cancelled: a sign-out is carried out, also when the tab is closed meanwhile (P53)."""
+        task = asyncio.ensure_future(answer)
+        self._own.add(task)
+        task.add_done_callback(self._own.discard)
+        return await asyncio.shield(task)
+
     def _failed(self, request: web.Request, state: RequestState, error: GatewayError) -> web.Response:
-        if isinstance(error, StoreUnavailable):
-            log.warning("the session store cannot be reached", extra={"fields": {"cause": error.cause[:200]}})
+        if isinstance(error, StoreUnavailable | UpstreamError):
+            self._failures.note(error, state.line.route)
         response = self._answers.refusal(request, refuse_for(state.head, self._gate.site, error))
         if isinstance(error, MethodNotAllowed):
             response.headers["Allow"] = error.allow
         if isinstance(error, Busy):
             response.headers["Retry-After"] = str(error.retry_after)
         return response
+
+
+def _ends_connection(state: RequestState) -> bool:
+    """Bytes may follow that are no request: a body that was announced but never asked for, or what an Upgrade begins."""
+    headers = state.head.headers
+    uninvited = "Expect" in headers and not state.invited
+    return uninvited or ("Upgrade" in headers and headers["Upgrade"].lower() != "websocket")
+
+
+def _nobody_there() -> web.Response:
+    response = web.Response(status=499)
+    response.force_close()
+    return response
 
 
 def _state(request: web.BaseRequest) -> RequestState:

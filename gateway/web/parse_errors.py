@@ -11,15 +11,19 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from gateway.core.request_ids import request_id
-from gateway.errors import REASONS
+from gateway.errors import REASONS, Language
 from gateway.telemetry.logs import AccessLine, write_access
 from gateway.web.answers import SERVER
+from gateway.web.state import answer_in_own_version
 
 _CODES = {408: "slow_request", 413: "too_large", 500: "internal_error"}
+_BY_WORDS = {"Too many headers": "headers_too_large", "Invalid method": "unknown_method"}
 _LONG_TARGET = re.compile(r"reading: (?:bytearray\()?b['\"](?:/|https?:)")
 
 
-def answer_parse_error(request: web.BaseRequest, status: int, error: BaseException | None) -> web.Response:
+def answer_parse_error(
+    request: web.BaseRequest, status: int, error: BaseException | None, language: Language
+) -> web.Response:
     """400, or 414 or 431, for what the parser refused; the connection is closed (contract, section 4)."""
     reason = REASONS[_code(status, error)]
     peer = request.transport.get_extra_info("peername") if request.transport else None
@@ -28,7 +32,7 @@ def answer_parse_error(request: web.BaseRequest, status: int, error: BaseExcepti
         request_id(time.time(), os.urandom(10)), "", "", address, "refuse", reason.code, status=reason.status
     )
     write_access(line)
-    message = reason.words("en", what="it is no HTTP", limit="")
+    message = reason.words(language, what="it breaks the rules of HTTP", limit="")
     body = {"ret": reason.status, "msg": message, "reason": reason.code, "request_id": line.request_id}
     response = web.Response(
         text=json.dumps(body, separators=(",", ":")),
@@ -39,6 +43,7 @@ def answer_parse_error(request: web.BaseRequest, status: int, error: BaseExcepti
     headers = {"Cache-Control": "no-store", "X-Request-Id": line.request_id, "Server": SERVER, "Vary": "Accept"}
     response.headers.update({**headers, "X-Content-Type-Options": "nosniff"})
     response.force_close()
+    answer_in_own_version(request)
     return response
 
 
@@ -46,6 +51,7 @@ def _code(status: int, error: BaseException | None) -> str:
     """aiohttp tells causes apart by its text only: what was read when a line was too long, or that there are too many."""
     if isinstance(error, LineTooLong):
         return "target_too_long" if _LONG_TARGET.search(str(error)) else "headers_too_large"
-    if "Too many headers" in str(error):
-        return "headers_too_large"
+    for words, code in _BY_WORDS.items():
+        if words in str(error):
+            return code
     return _CODES.get(status, "bad_request")

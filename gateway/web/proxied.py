@@ -17,8 +17,10 @@ _NO_BODY = frozenset({204, 304})
 class ProxiedResponse(web.StreamResponse):
     """Started by :meth:`prepare`, fed by :meth:`write`, ended by :meth:`write_eof`."""
 
-    def __init__(self, status: int, phrase: bytes, raw: RawHeaderList) -> None:
+    def __init__(self, status: int, phrase: bytes, raw: RawHeaderList, *, closes: bool = False) -> None:
+        """``closes``: the client's connection serves no other request after this."""
         super().__init__(status=status)
+        self._closes = closes
         self._phrase = phrase
         self._raw = raw
         self._writer: AbstractStreamWriter | None = None
@@ -57,6 +59,8 @@ class ProxiedResponse(web.StreamResponse):
 
     def _framing(self, request: web.BaseRequest) -> RawHeaderList:
         """How the client learns where the body ends (RFC 9112 §6.3)."""
+        if self.status == 204:  # RFC 9110 §8.6: no length there
+            self._raw = [(name, value) for name, value in self._raw if name.lower() != b"content-length"]
         has_length = any(name.lower() == b"content-length" for name, _ in self._raw)
         bodiless = request.method == "HEAD" or self.status in _NO_BODY
         framing: RawHeaderList = []
@@ -66,7 +70,7 @@ class ProxiedResponse(web.StreamResponse):
                 framing.append((b"Transfer-Encoding", b"chunked"))
             else:
                 self._stays = False
-        self._stays = self._stays and request.keep_alive
+        self._stays = self._stays and request.keep_alive and not self._closes
         if not self._stays:
             framing.append((b"Connection", b"close"))
         elif request.version < (1, 1):

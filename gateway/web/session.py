@@ -129,7 +129,7 @@ class WebSession(aiohttp_session.Session):
 
     async def sign_in(self, user: Identity, expiry: int | None) -> Session:
         """Another user, or nobody, was in it: its data go. The id changes, and the absolute timeout starts anew (P50)."""
-        if self._user is None or (self._user.id, self._user.source) != (user.id, user.source):
+        if not user.is_same(self._user):
             self._mapping.clear()
         self._user = user
         self._expiry = expiry

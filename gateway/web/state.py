@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from gateway.core.head import RequestHead
 from gateway.gate import Endpoint
@@ -18,6 +18,8 @@ class RequestState:
     head: RequestHead
     line: AccessLine
     endpoint: Endpoint | None = None
+    invited: bool = False
+    """Has a client that waits for ``100 Continue`` been told to send its body?"""
 
     @property
     def request_id(self) -> str:
@@ -31,3 +33,9 @@ STATE = web.RequestKey("state", RequestState)
 def head_of(request: web.BaseRequest) -> RequestHead:
     """The head of this request."""
     return request[STATE].head
+
+
+def answer_in_own_version(request: web.BaseRequest) -> None:
+    """No status line of ours says HTTP/2.0 or 0.9 because a request did (RFC 9112 §2.3); aiohttp repeats what it read."""
+    if request.version not in (HttpVersion10, HttpVersion11):
+        request._cache["version"] = HttpVersion11

@@ -431,10 +431,14 @@ async def test_events_pass_as_they_come(demo_gateway: Gateway) -> None:
         (b"HTTP/1.1 200 OK\r\nX: a\x00b\r\nContent-Length: 0\r\n\r\n", "upstream_nonsense"),
         (b"HTTP/1.1 200 OK\r\nCont", "upstream_nonsense"),
         (b"HTTP/1.1 102 P\r\n\r\n" * 40, "upstream_nonsense"),
+        (b"RTSP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", "upstream_nonsense"),
+        (b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n", "upstream_nonsense"),
+        (b"HTTP/1.1 200 O\x00K\r\nContent-Length: 0\r\n\r\n", "upstream_nonsense"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "upstream_nonsense"),
         (b"", "upstream_unreachable"),
     ],
     ids=["ssh", "two-lengths", "bad-length", "length-and-chunked", "101", "many-headers", "endless-head", "nul", "cut-head",
-         "endless-interim", "closed"],
+         "endless-interim", "rtsp", "http-2.0", "nul-in-phrase", "coding", "closed"],
 )  # fmt: skip
 async def test_nonsense_from_a_backend_is_a_502_without_details(
     public: Gateway, backend: RecordingBackend, answer: bytes, reason: str
@@ -541,6 +545,72 @@ async def test_a_client_that_goes_away_ends_the_backend_s_request(public: Gatewa
     await response.content.readexactly(10_000)
     response.close()
     await asyncio.wait_for(gone.wait(), 10)
+
+
+async def test_a_client_that_sends_and_leaves_ends_the_backend_s_request_too(
+    make_gateway: MakeGateway, backend: RecordingBackend
+) -> None:
+    """Each of these held a connection to the backend for as long as it took to answer."""
+    open_now = 0
+
+    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal open_now
+        open_now += 1
+        while await reader.read(65536):
+            pass
+        open_now -= 1
+        writer.close()
+
+    async with await asyncio.start_server(wait, "127.0.0.1", 0) as server:
+        gateway = await make_gateway(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        cookie = await gateway.sign_in(ALICE)
+        for number in range(60):
+            _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            writer.write(f"POST /x HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\nContent-Length: 5\r\n\r\nhello".encode())
+            await asyncio.sleep(0.002 * (number % 10))
+            writer.transport.abort()
+        await asyncio.sleep(0.5)
+        async with asyncio.timeout(20):
+            while open_now:
+                await asyncio.sleep(0.05)
+
+
+async def test_a_body_that_goes_wrong_in_a_later_segment_ends_both_sides(
+    public: Gateway, backend: RecordingBackend
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", public.port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    await asyncio.sleep(0.3)
+    writer.write(b"zz\r\n")
+    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400 ")
+    writer.close()
+    assert backend.requests == []
+
+
+@pytest.mark.parametrize("endless", [b"0\r\nX-Trailer: ", b"5;extension="])
+async def test_an_answer_that_never_ends_its_chunks_is_cut_off(
+    public: Gateway, backend: RecordingBackend, endless: bytes
+) -> None:
+    """The parser would gather it for ever, in quadratic time."""
+    sent = 0
+
+    async def flood(_: Recorded, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" + endless)
+        while sent < 50_000_000:
+            writer.write(b"a" * 65536)
+            sent += 65536
+            await writer.drain()
+
+    backend.answer = flood
+    received = await public.raw(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", seconds=20)
+    assert not received.endswith(b"0\r\n\r\n")
+    assert sent < 50_000_000
+
+
+async def test_a_204_has_no_length(public: Gateway, backend: RecordingBackend) -> None:
+    backend.answer = b"HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\n"
+    assert "Content-Length" not in (await public.get("/")).headers
 
 
 async def test_two_users_on_one_kept_connection_get_their_own_identity(

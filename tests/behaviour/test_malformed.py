@@ -58,11 +58,16 @@ MALFORMED: list[tuple[str, bytes, int, str]] = [
     ("length-and-chunked",
      b"POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "bad_request"),
     ("chunked-on-1.0", b"POST /public/x HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "bad_request"),
+    ("empty-coding", b"POST /public/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\nContent-Length: 3\r\n\r\nabc", 400, "bad_request"),
+    ("blank-coding", b"POST /public/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \t\r\nContent-Length: 3\r\n\r\nabc", 400, "bad_request"),
+    ("empty-coding-alone", b"POST /public/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n", 400, "bad_request"),
+    ("two-codings", b"POST /public/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, "unknown_coding"),
     ("bad-chunk-size", b"POST /public/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n", 400, "bad_request"),
     ("long-target", get("/public/" + "a" * 20_000), 414, "target_too_long"),
     ("long-header", get("/public/x", "Host: a", "X: " + "a" * 20_000), 431, "headers_too_large"),
     ("many-headers", get("/public/x", "Host: a", *["X: y"] * 5000), 431, "headers_too_large"),
     ("connect", b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 405, "method_not_allowed"),
+    ("unknown-method", get("/public/x").replace(b"GET", b"FOO"), 501, "unknown_method"),
     ("tls-hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "bad_request"),
     ("expect-tea", get("/public/x", "Host: a", "Expect: tea"), 417, "expectation_failed"),
 ]  # fmt: skip
@@ -72,6 +77,7 @@ async def refused(gateway: Gateway, data: bytes) -> tuple[int, str]:
     received = await gateway.raw(data, seconds=5)
     head, _, body = received.partition(b"\r\n\r\n")
     assert head, "no answer"
+    assert head.startswith((b"HTTP/1.1 ", b"HTTP/1.0 "))
     assert b"aiohttp" not in head
     assert b"Python" not in head
     answer = json.loads(body)
@@ -160,3 +166,15 @@ async def test_a_refused_request_does_not_smuggle_its_body_in_as_the_next_one(
     outer = b"POST /admin/x HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(inner)
     await open_gateway.raw(outer + inner, seconds=2)
     assert backend.requests == []
+
+
+async def test_what_follows_an_upgrade_or_an_unread_body_is_no_request(
+    open_gateway: Gateway, backend: RecordingBackend
+) -> None:
+    inner = get("/public/smuggled")
+    upgrade = b"POST /public/x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n"
+    expect = b"POST /admin/x HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(inner)
+    for outer in (upgrade, expect):
+        received = await open_gateway.raw(outer + inner, seconds=5)
+        assert b"connection: close" in received.lower()
+    assert "/public/smuggled" not in [request.target for request in backend.requests]

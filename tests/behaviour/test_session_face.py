@@ -194,5 +194,6 @@ def test_the_session_does_not_show_its_id() -> None:
     found = Session(bytes(range(32)), SessionRecord(1, 1, data={"cart": "secret"}), 1)
     shown = repr(WebSession(None, found)) + repr(found)  # type: ignore[arg-type]
     assert "cart" in shown
+    assert "secret" not in shown
     assert repr(found.id)[2:-1] not in shown
     assert b64url(found.id) not in shown

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from redis import Redis
 
@@ -50,6 +52,21 @@ async def test_get_shows_a_button_and_changes_nothing(gateway: Gateway) -> None:
     assert (await gateway.get("/orders", cookie=cookie)).status == 302
 
 
+async def test_a_sign_out_is_carried_out_also_when_the_tab_is_closed_meanwhile(gateway: Gateway, redis: Redis) -> None:
+    cookies = [await gateway.sign_in(ALICE) for _ in range(5)]
+    redis.execute_command("CLIENT", "PAUSE", 400)
+    for cookie in cookies:
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(f"POST /auth/logout HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\nContent-Length: 0\r\n\r\n".encode())
+        await asyncio.sleep(0.02)
+        writer.transport.abort()
+    async with asyncio.timeout(10):
+        while await asyncio.to_thread(redis.dbsize):
+            await asyncio.sleep(0.05)
+    for cookie in cookies:
+        assert (await gateway.get("/orders", cookie=cookie)).status == 302
+
+
 @pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}])
 async def test_another_site_signs_nobody_out(gateway: Gateway, headers: dict[str, str]) -> None:
     cookie = await gateway.sign_in(ALICE)
@@ -87,6 +104,9 @@ async def test_another_user_s_sign_in_clears_the_cookies_of_backends_the_same_us
     assert "sessionid" not in same.cookies
     other = await gateway.post("/auth/login", json=MANAGER, cookie=session_cookie(same))
     assert other.cookies["sessionid"]["max-age"] == "0"
+    await gateway.post("/auth/logout", cookie=session_cookie(other))
+    after_an_end = await gateway.post("/auth/login", json=ALICE, cookie=session_cookie(other))
+    assert after_an_end.cookies["sessionid"]["max-age"] == "0"
 
 
 async def test_a_deleted_host_cookie_is_deleted_with_its_attributes(

@@ -168,7 +168,7 @@ def test_a_route_that_says_401_is_read_with_redirect_manual_too(page: Page, site
 def test_come_back_goes_to_the_sign_in_page_and_back_to_the_very_place(page: Page, site: Site) -> None:
     page.goto(site("/public/about.html?a=1&b=%26#hours"))
     load(page, "come back")
-    page.evaluate("signInAndComeBack()")
+    start(page, "signInAndComeBack()")
     page.wait_for_url(re.compile("/auth/login"))
     submit(page)
     expect(page).to_have_url(site("/public/about.html?a=1&b=%26#hours"))

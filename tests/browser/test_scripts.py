@@ -90,7 +90,7 @@ def test_the_refusal_takes_a_dead_cookie_out_of_the_browser(dead: Page, site: Si
 
 
 def test_a_script_that_goes_to_redirect_comes_back_to_its_page(dead: Page, site: Site) -> None:
-    dead.evaluate("fetch('/echo').then(r => r.json()).then(body => location.assign(body.redirect))")
+    dead.evaluate("() => { fetch('/echo').then(r => r.json()).then(body => location.assign(body.redirect)); }")
     dead.wait_for_url(site(BACK))
 
 

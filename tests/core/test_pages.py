@@ -24,7 +24,7 @@ PRESENT = replace(LOGIN, user="Ada", continue_url="/orders")
 PRESENT_FAILED = replace(FAILED, user="Ada", continue_url="/orders")
 LOGOUT = LogoutView("en", "/auth/logout", "t0ken", "Ada", "/auth/login")
 STRANGER = replace(LOGOUT, user=None)
-NOTICE = NoticeView("en", 503, "One moment", "Try again.", "01J", "/orders", "Again", "Nothing is lost.")
+NOTICE = NoticeView("en", 503, "One moment", "Try again.", "01J", "/orders", "Again")
 BARE = NoticeView("en", 200, "Done", "All good.", "")
 VIEWS = (LOGIN, FAILED, PRESENT, PRESENT_FAILED, LOGOUT, STRANGER, NOTICE, BARE)
 every_view = pytest.mark.parametrize("view", VIEWS)
@@ -262,7 +262,7 @@ def test_signing_out_is_one_button_and_a_stranger_gets_the_way_in_instead() -> N
 
 
 def test_a_notice_shows_the_status_of_an_error_and_only_what_it_was_given() -> None:
-    assert all(text in draw(NOTICE).one("main").text for text in ("503", "Try again.", "Nothing is lost.", "01J"))
+    assert all(text in draw(NOTICE).one("main").text for text in ("503", "Try again.", "01J"))
     assert draw(NOTICE, link_text=None).one("a", href="/orders").text == "Go on"
     assert draw(BARE).one("main").text.split() == ["Done", "All", "good."]
 
