@@ -62,7 +62,7 @@ _PARTS_IN_CHINESE = {
 }
 
 _ALL = (
-    # -- signing in is the way on (contract, section 1)
+    # -- signing in is the way on (docs/http-api.md)
     Reason("no_session", 302, "You are not signed in", "未登录", True),
     Reason("unknown_session", 302, "Your session has ended; please sign in again", "会话已失效，请重新登录", True),
     Reason("expired_idle", 302, "You were away too long; please sign in again", "长时间未操作，请重新登录", True),

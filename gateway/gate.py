@@ -175,7 +175,7 @@ class Gate:
         return Forward(route, asked.target, found)
 
     def _refuse_lost(self, asked: Question, found: Lost | StoreUnavailable) -> Refuse:
-        """A cookie that is definitely dead is deleted; in an outage it is left alone (decision 1)."""
+        """A cookie that is definitely dead is deleted; in an outage it is left alone (founding decision 1)."""
         if isinstance(found, StoreUnavailable):
             return Refuse(refuse_for(asked.head, self.site, found, asked.route.refuse), asked.route, error=found)
         return Refuse(

@@ -1,4 +1,4 @@
-"""What passes to a backend and back (contract, section 3; RFC 9110 §7.6). Bytes in, bytes out, order kept.
+"""What passes to a backend and back (docs/http-api.md; RFC 9110 §7.6). Bytes in, bytes out, order kept.
 
 Ours is stripped first and added last, so that a client can neither send our headers, in any spelling (case, ``_`` or
 ``.`` for ``-``: P24, P25), nor make us drop our own by naming them in ``Connection`` (P29).

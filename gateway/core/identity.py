@@ -29,7 +29,7 @@ class Identity:
         return other is not None and (self.id, self.source) == (other.id, other.source)
 
     def public(self) -> dict[str, Any]:
-        """What ``/auth/session`` and the sign-in answer show (contract, section 2)."""
+        """What ``/auth/session`` and the sign-in answer show (docs/http-api.md)."""
         shown = asdict(self)
         del shown["source"]
         return {**shown, "groups": list(self.groups)}

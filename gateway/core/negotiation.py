@@ -1,6 +1,6 @@
 """What kind of answer the asker can use: a page or JSON, English or Chinese.
 
-A *page load* (contract, section 1) is ``Sec-Fetch-Mode: navigate`` where the header is sent (browsers send it to https and
+A *page load* (docs/http-api.md) is ``Sec-Fetch-Mode: navigate`` where the header is sent (browsers send it to https and
 localhost only); otherwise GET or HEAD, ``Accept`` prefers ``text/html``, and no ``X-Requested-With: XMLHttpRequest``.
 ``Accept: */*`` alone is not a page load.
 """

@@ -1,6 +1,6 @@
 """The path policy: rules match the normalised path, the bytes forwarded are the ones received.
 
-Where the two could lead to different places, the answer is 400 (design decision 8): a backend that decodes once more or
+Where the two could lead to different places, the answer is 400 (founding decision 8): a backend that decodes once more or
 once less than we do, or that resolves dots, slashes or parameters in another order, must never see a path that our rules
 read as another one. Peers that normalised *and* forwarded the original were bypassed for it (hazards P1 to P20).
 

@@ -2,7 +2,7 @@
 
 Django's own checker lets eight strings leave the site (``//<TAB>/host`` and kin), because ``urlsplit`` and a browser read
 them differently. So: no byte a browser would drop, one slash at the start, and then a WHATWG parser, the browsers' own
-algorithm, decides; what is sent is the *parsed* form (hazards, Redirect targets; P40, P41). The parsed path is looked at
+algorithm, decides; what is sent is the *parsed* form (tests/hazards.toml, P40 to P45; P40, P41). The parsed path is looked at
 once more: ``/.//host`` resolves to ``//host``.
 """
 

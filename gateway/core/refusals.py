@@ -1,4 +1,4 @@
-"""What a refusal looks like (contract, sections 1 and 4): decided here as data, put on the wire by ``web.answers``.
+"""What a refusal looks like (docs/http-api.md): decided here as data, put on the wire by ``web.answers``.
 
 The same body, whoever asks. A 302 has a ``Location`` only for a page load: without it ``fetch()`` and XHR get the answer
 as it is and read the body; with it they would silently follow to a sign-in page that no script can parse.

@@ -1,4 +1,5 @@
-"""What the browser holds: authenticated, so that an invented cookie is refused without asking Redis (decisions 3 and 5).
+"""What the browser holds: authenticated, so that an invented cookie is refused without asking Redis (founding
+decisions 3 and 5).
 
 A session ticket is ``key id ‖ session id ‖ MAC``: 4 + 32 + 16 bytes, base64url. The MAC is HMAC-SHA-256 cut to 128 bits
 (RFC 2104 §5). A form ticket (the sign-in page's cookie: "does this browser keep cookies?" and the token against

@@ -126,7 +126,7 @@ class ForwardHandler:
 
     @staticmethod
     def _break_off(request: web.BaseRequest, error: UpstreamError) -> None:
-        """A cut answer must not pass for a whole one: the connection is reset (contract, section 4)."""
+        """A cut answer must not pass for a whole one: the connection is reset (docs/http-api.md)."""
         line = request[STATE].line
         line.reason = error.reason.code
         log.warning("an answer broke off", extra={"fields": {"route": line.route, "cause": error.cause}})

@@ -1,4 +1,4 @@
-"""``GET /auth/login``: the sign-in page. ``POST /auth/login``: signing in, by form or JSON (contract, section 2).
+"""``GET /auth/login``: the sign-in page. ``POST /auth/login``: signing in, by form or JSON (docs/http-api.md).
 
 The page never redirects by itself: who is signed in already sees as whom, and may go on or change. A wrong password, an
 unknown user and a disabled one get the same answer after the same work.

@@ -1,4 +1,4 @@
-"""``POST /auth/logout`` ends the session, everywhere; ``GET`` shows a button and changes nothing (contract, section 2)."""
+"""``POST /auth/logout`` ends the session, everywhere; ``GET`` shows a button and changes nothing (docs/http-api.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``GET /auth/session``: who I am and how long I have. Not activity (contract, section 2)."""
+"""``GET /auth/session``: who I am and how long I have. Not activity (docs/http-api.md)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Password hashes: argon2id for new ones (RFC 9106), bcrypt verified too. Never on the event loop.
 
 Verifying takes tens of milliseconds of CPU and 64 MiB by design, so it runs in a small pool with a bounded queue: a flood
-of sign-ins waits or is told to come back, and the requests of everybody else go on (design decision 9).
+of sign-ins waits or is told to come back, and the requests of everybody else go on (founding decision 9).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ class Kept:
 class SessionEngine(Protocol):
     """Every method may raise :class:`gateway.errors.StoreUnavailable`, and that is never a statement about a session.
 
-    ``ttl`` is in seconds. Writes cannot resurrect (design decision 4).
+    ``ttl`` is in seconds. Writes cannot resurrect (founding decision 4).
     """
 
     async def load(self, name: bytes) -> Kept | None:

@@ -1,4 +1,4 @@
-"""Records at rest: AES-256-GCM under a key derived from the master key *and* the session's id (design decision 3).
+"""Records at rest: AES-256-GCM under a key derived from the master key *and* the session's id (founding decision 3).
 
 ``key id ‖ nonce ‖ ciphertext``, with the store's key as associated data, so that the record of one session put under the
 key of another does not open. A copy of Redis without the cookies, or the master key without the cookies, reveals nothing.

@@ -1,6 +1,6 @@
 """Sessions as the rest of the gateway knows them: found alive, lost for a named reason, or the store is away.
 
-Absent, invalid and unavailable stay three results (design decision 1): :meth:`Sessions.find` returns a
+Absent, invalid and unavailable stay three results (founding decision 1): :meth:`Sessions.find` returns a
 :class:`~gateway.core.sessions.Session` or :class:`Lost`, and raises :class:`~gateway.errors.StoreUnavailable`.
 """
 

@@ -120,7 +120,7 @@ class Answers:
 
 
 def harden(response: web.StreamResponse, site: Site) -> None:
-    """The headers of everything that is ours (contract, section 2)."""
+    """The headers of everything that is ours (docs/http-api.md)."""
     response.headers["Server"] = SERVER
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"

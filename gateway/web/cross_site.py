@@ -1,4 +1,4 @@
-"""Cross-site requests to anything that changes state (contract, section 2).
+"""Cross-site requests to anything that changes state (docs/http-api.md).
 
 Judged by ``Sec-Fetch-Site``, else by ``Origin``, else by ``Referer``. With none of the three it is no browser that could
 be abused: JSON or no body passes, a form needs the token from our page.

@@ -24,7 +24,7 @@ _LONG_TARGET = re.compile(r"reading: (?:bytearray\()?b['\"](?:/|https?:)")
 def answer_parse_error(
     request: web.BaseRequest, status: int, error: BaseException | None, language: Language
 ) -> web.Response:
-    """400, or 414 or 431, for what the parser refused; the connection is closed (contract, section 4)."""
+    """400, or 414 or 431, for what the parser refused; the connection is closed (docs/http-api.md)."""
     reason = REASONS[_code(status, error)]
     peer = request.transport.get_extra_info("peername") if request.transport else None
     address = str(peer[0]) if isinstance(peer, tuple) and peer else ""

@@ -1,6 +1,6 @@
 """The session that handlers see: aiohttp-session's mapping with Django's vocabulary on top.
 
-It is loaded at first access and written by the middleware. What aiohttp-session does wrong is mended here (design
+It is loaded at first access and written by the middleware. What aiohttp-session does wrong is mended here (founding
 decision 10): ``created`` never moves, the id can be changed (:meth:`WebSession.cycle_key`), ending it ends its record.
 """
 

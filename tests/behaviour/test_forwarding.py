@@ -1,4 +1,4 @@
-"""What the backend receives and what the client gets back (contract, sections 3 and 4)."""
+"""What the backend receives and what the client gets back (docs/http-api.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The management listener (contract, section 2)."""
+"""The management listener (docs/http-api.md)."""
 
 from __future__ import annotations
 

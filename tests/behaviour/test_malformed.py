@@ -1,4 +1,4 @@
-"""Requests that no backend may see: one table of raw bytes (contract, section 4; hazards A, D, P)."""
+"""Requests that no backend may see: one table of raw bytes (docs/http-api.md; hazards A, D, P)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refusals over HTTP: the JSON 302 and its kin (contract, section 1)."""
+"""Refusals over HTTP: the JSON 302 and its kin (docs/http-api.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handlers use aiohttp-session as they know it; the storage and the rules behind it are ours (sessions.md, sections 2 and 3)."""
+"""Handlers use aiohttp-session as they know it; the storage and the rules behind it are ours (docs/http-api.md)."""
 
 from __future__ import annotations
 

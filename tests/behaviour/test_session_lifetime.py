@@ -1,4 +1,4 @@
-"""How long a session lives, and what is no session at all (sessions.md, section 1; contract, section 1)."""
+"""How long a session lives, and what is no session at all (docs/http-api.md)."""
 
 from __future__ import annotations
 

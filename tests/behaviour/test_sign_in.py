@@ -1,4 +1,4 @@
-"""Signing in over HTTP (contract, section 2)."""
+"""Signing in over HTTP (docs/http-api.md)."""
 
 from __future__ import annotations
 

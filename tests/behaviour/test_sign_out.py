@@ -1,4 +1,4 @@
-"""Signing out over HTTP (contract, section 2)."""
+"""Signing out over HTTP (docs/http-api.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages that are not ours may post to us, but change nothing (contract, section 2: ``cross_site``).
+"""Pages that are not ours may post to us, but change nothing (docs/http-api.md: ``cross_site``).
 
 ``http://localhost:PORT`` is another site than ``http://127.0.0.1:PORT``; another port is another origin of the same site,
 so the browser sends it our cookies, ``SameSite`` or not.

@@ -1,4 +1,4 @@
-"""``next`` through the real page: whatever it says, the browser stays on the site (hazards, Redirect targets; P40 to P42)."""
+"""``next`` through the real page: whatever it says, the browser stays on the site (tests/hazards.toml, P40 to P45; P40 to P42)."""
 
 from __future__ import annotations
 

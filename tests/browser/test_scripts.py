@@ -1,4 +1,4 @@
-"""What scripts see of a refusal: the JSON 302 without Location is handed to them as it is (design, decision 2).
+"""What scripts see of a refusal: the JSON 302 without Location is handed to them as it is (design, founding decision 2).
 
 The table of ``docs/for-frontends.md`` is written down here, row by row.
 """

@@ -1,4 +1,4 @@
-"""Redis gone: 503, nobody signed out, and everything as before when it is back (contract, section 1; decision 1)."""
+"""Redis gone: 503, nobody signed out, and everything as before when it is back (docs/http-api.md; founding decision 1)."""
 
 from __future__ import annotations
 

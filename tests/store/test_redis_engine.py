@@ -1,4 +1,4 @@
-"""The session engine on Redis: create only what is not there, update only what is (design decision 4)."""
+"""The session engine on Redis: create only what is not there, update only what is (founding decision 4)."""
 
 from __future__ import annotations
 
