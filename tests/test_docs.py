@@ -127,7 +127,7 @@ def test_every_page_can_be_reached_from_the_index() -> None:
 
 def test_the_decisions_are_numbered_without_a_gap_and_say_context_decision_and_consequences() -> None:
     files = sorted((ROOT / "docs/decisions").glob("*.md"))
-    assert [int(path.name[:4]) for path in files] == list(range(1, len(files) + 1))
+    assert [int(path.name[:4]) for path in files] == list(range(len(files)))
     for path in files:
         headings = re.findall(r"^## (.+)$", path.read_text(encoding="utf-8"), flags=re.M)
         assert headings == ["Context", "Decision", "Consequences"], path
