@@ -82,6 +82,7 @@ def standalone(
     master = state / "master.key"
     try:
         write_once(master, new_master_key())
+        _require_private(master)
         account = None if users else _first_account(state)
     except OSError as error:
         raise StartError(
@@ -97,6 +98,13 @@ def standalone(
     }
     with _redis_url(redis, state / "redis") as url:
         yield settings_from({**data, "redis": {"url": url}}, os.environ, "the command line", Path.cwd()), account
+
+
+def _require_private(key: Path) -> None:
+    """:raises StartError: others could read the key, or have put it there (as ssh says of its own)."""
+    mode = key.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise StartError(f"{key} is open to others (mode {mode:o}): if only you can have written it, chmod 600 {key}")
 
 
 def _first_account(state: Path) -> FirstAccount | None:

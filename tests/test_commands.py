@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import os
@@ -19,7 +18,7 @@ from typing import Any
 import pytest
 
 from gateway.store.redis_server import RedisServer
-from tests.harness import ALICE, MANAGER, MASTER, ROOT, GatewayProcess, free_port, run_gateway
+from tests.harness import ALICE, MANAGER, MASTER, ROOT, GatewayProcess, run_gateway
 
 
 def ask(
@@ -188,6 +187,15 @@ def test_a_start_that_fails_does_not_lose_the_first_password(upstream: str, shor
     assert not (short_folder / "state" / "first-password").exists()
 
 
+def test_a_master_key_that_others_can_read_or_write_is_not_used(short_folder: Path) -> None:
+    (short_folder / "master.key").write_text(MASTER + "\n")
+    (short_folder / "master.key").chmod(0o644)
+    done = run_gateway("serve", "--upstream", "http://127.0.0.1:1", "--state", str(short_folder))
+    assert done.returncode == 1
+    assert "chmod 600" in done.stderr
+    assert MASTER not in done.stderr
+
+
 def test_a_second_ctrl_c_ends_what_the_first_one_waits_for(config: Path, upstream: str) -> None:
     gateway = GatewayProcess(
         "serve", "--config", str(config), environment={"GATEWAY__UPSTREAMS__APP__URL": upstream}
@@ -314,16 +322,22 @@ def test_several_workers_share_the_port_and_a_dead_one_is_replaced(config: Path)
     assert _gone(everybody)
 
 
-async def test_what_runs_may_finish_after_sigterm(config: Path, upstream: str) -> None:
+def test_what_runs_may_finish_after_sigterm(config: Path, upstream: str) -> None:
     environment = {"GATEWAY__UPSTREAMS__APP__URL": upstream}
-    gateway = await asyncio.to_thread(GatewayProcess("serve", "--config", str(config), environment=environment).start)
+    gateway = GatewayProcess("serve", "--config", str(config), environment=environment).start()
     cookie = sign_in(gateway.url, ALICE)
-    slow = asyncio.create_task(asyncio.to_thread(ask, gateway.url, "/slow?seconds=2", cookie=cookie))
-    await asyncio.sleep(0.7)
-    assert gateway.process is not None
-    gateway.process.send_signal(signal.SIGTERM)
-    assert (await slow)[0] == 200
-    assert await asyncio.to_thread(gateway.process.wait, 30) == 0
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as stream:
+        stream.sendall(f"GET /events?count=4&interval=0.5 HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\n\r\n".encode())
+        received = b""
+        while b"data:" not in received:
+            received += stream.recv(65536)
+        assert gateway.process is not None
+        gateway.process.send_signal(signal.SIGTERM)
+        while piece := stream.recv(65536):
+            received += piece
+    assert received.count(b"data:") == 4
+    assert received.endswith(b"0\r\n\r\n"), "whole, not cut"
+    assert gateway.process.wait(30) == 0
     with pytest.raises(ConnectionError):
         ask(gateway.url, "/")
 
@@ -462,8 +476,3 @@ def _alive(pid: int) -> bool:
 
 def _modes(folder: Path) -> dict[str, int]:
     return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-
-
-def test_a_free_port_is_free() -> None:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", free_port()))
