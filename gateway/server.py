@@ -128,12 +128,8 @@ def run(settings: Settings, *, on_ready: Callable[[str, str], None] | None = Non
     if settings.server.workers == 1:
         _run_loop(_serve(build(settings), settings, front, manage, tell))
     else:
-        _check_buildable(settings)
+        build(settings)  # what is wrong with the files it names is told before anything is forked
         _Supervisor(settings, front, manage).run(tell)
-
-
-def _check_buildable(settings: Settings) -> None:
-    build(settings)
 
 
 def _run_loop(main: Any) -> None:

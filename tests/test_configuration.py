@@ -283,6 +283,14 @@ def test_of_several_upstreams_a_route_must_name_one_and_no_path_may_come_twice(f
         ("http://a:99999", "the port is not a number from 1 to 65535"),
         ("http://a:0", "the port is not a number from 1 to 65535"),
         ("http://a:b", "the port is not a number from 1 to 65535"),
+        ("http://a..b", "the host is no host name or address (write international names in their xn-- form)"),
+        ("http://..", "the host is no host name or address (write international names in their xn-- form)"),
+        ("http://:80", "the host is no host name or address (write international names in their xn-- form)"),
+        ("http://例え.jp", "the host is no host name or address (write international names in their xn-- form)"),
+        (
+            "http://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "the host is no host name or address (write international names in their xn-- form)",
+        ),
     ],
 )
 def test_an_upstream_that_is_no_address_is_named(url: str, said: str, folder: Path) -> None:

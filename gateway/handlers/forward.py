@@ -111,8 +111,8 @@ class ForwardHandler:
         headers, stolen = response_headers(exchange.head.headers, self._policy.own_cookies, route.cache)
         if stolen:
             log.warning("a backend tried to set the gateway's own cookie", extra={"fields": {"route": route.name}})
-        closes = "Upgrade" in request.headers
-        response = ProxiedResponse(exchange.head.status, exchange.head.reason, headers, closes=closes)
+        head, closes = exchange.head, request[STATE].ends_connection
+        response = ProxiedResponse(head.status, head.reason, headers, closes=closes)
         await response.prepare(request)
         try:
             async for piece in exchange.pieces():

@@ -154,7 +154,6 @@ class Connection(asyncio.Protocol):
         self._read_paused = False
         self._may_write = asyncio.Event()
         self._may_write.set()
-        self.exchanges = 0
 
     # -- asyncio.Protocol
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -208,7 +207,6 @@ class Connection(asyncio.Protocol):
     def begin(self, method: str, head: bytes) -> None:
         """Starts an exchange: sends the head (with its empty line)."""
         self._answer = _AnswerParser(method)
-        self.exchanges += 1
         self.write(head)
 
     def write(self, data: bytes) -> None:

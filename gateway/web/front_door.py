@@ -49,7 +49,7 @@ class FrontDoor:
         try:
             response = await self._answer(request, state)
             line.status = response.status
-            if _ends_connection(state):
+            if state.ends_connection:
                 response.force_close()
             return response
         except ConnectionError:
@@ -106,13 +106,6 @@ class FrontDoor:
         if isinstance(error, Busy):
             response.headers["Retry-After"] = str(error.retry_after)
         return response
-
-
-def _ends_connection(state: RequestState) -> bool:
-    """Bytes may follow that are no request: a body that was announced but never asked for, or what an Upgrade begins."""
-    headers = state.head.headers
-    uninvited = "Expect" in headers and not state.invited
-    return uninvited or ("Upgrade" in headers and headers["Upgrade"].lower() != "websocket")
 
 
 def _nobody_there() -> web.Response:

@@ -87,19 +87,10 @@ class WebSession(aiohttp_session.Session):
         """Has anything to be written? Notices a change inside a value too, unlike Django."""
         return self._changed or (self._found is not None and self._mapping != self._found.record.data)
 
-    def is_empty(self) -> bool:
-        """Neither an id nor anything in it."""
-        return self._found is None and not self._mapping and self._user is None
-
     @property
     def holds_nothing(self) -> bool:
         """No data and no user: nothing worth a record."""
         return not self._mapping and self._user is None
-
-    def set_expiry(self, value: int | None) -> None:
-        """Seconds from the last write; 0: until the browser is closed; None: as the policy says."""
-        self._expiry = value
-        self._changed = True
 
     async def save(self) -> Session:
         """Writes it: creates the record, or updates it if it is still there.

@@ -22,6 +22,11 @@ class RequestState:
     """Has a client that waits for ``100 Continue`` been told to send its body?"""
 
     @property
+    def ends_connection(self) -> bool:
+        """Bytes may follow that are no request: a body announced but never asked for, or what an Upgrade would begin."""
+        return ("Expect" in self.head.headers and not self.invited) or "Upgrade" in self.head.headers
+
+    @property
     def request_id(self) -> str:
         """The id that stands in answers, in the log and in ``X-Request-Id``."""
         return self.line.request_id
