@@ -9,7 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A user without secrets. ``id`` is stable over renames; ``source`` names where he comes from."""
+    """A user without secrets. ``id`` is stable over renames; ``source`` names where he comes from.
+
+    ``generation`` counts how often his password has been changed (his *credentials generation*): a session that remembers
+    an older one is over.
+    """
 
     id: str
     username: str
@@ -18,11 +22,17 @@ class Identity:
     usertype: str = ""
     groups: tuple[str, ...] = ()
     source: str = ""
+    generation: int = 0
 
     @property
     def shown_name(self) -> str:
         """For people."""
         return self.name or self.username
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Django's word: always true of somebody, never of :data:`gateway.web.users.ANONYMOUS`."""
+        return True
 
     def is_same(self, other: Identity | None) -> bool:
         """The same person: an id counts within its source."""
@@ -31,7 +41,7 @@ class Identity:
     def public(self) -> dict[str, Any]:
         """What ``/auth/session`` and the sign-in answer show (docs/http-api.md)."""
         shown = asdict(self)
-        del shown["source"]
+        del shown["source"], shown["generation"]
         return {**shown, "groups": list(self.groups)}
 
     def dump(self) -> dict[str, Any]:
@@ -40,9 +50,14 @@ class Identity:
 
     @classmethod
     def load(cls, data: Mapping[str, Any]) -> Identity:
-        """:raises KeyError, TypeError: when the record was not written by :meth:`dump`."""
+        """A record without a generation was written before there were any.
+
+        :raises KeyError, TypeError: when the record was not written by :meth:`dump`.
+        """
         texts = {field: data[field] for field in ("id", "username", "name", "email", "usertype", "source")}
-        groups = data["groups"]
+        groups, generation = data["groups"], data.get("generation", 0)
         if not isinstance(groups, list) or not all(isinstance(text, str) for text in (*texts.values(), *groups)):
             raise TypeError("not an identity")  # nothing is made to fit: None would be a user named "None"
-        return cls(groups=tuple(groups), **texts)
+        if type(generation) is not int:
+            raise TypeError("not a generation")
+        return cls(groups=tuple(groups), **texts, generation=generation)

@@ -19,7 +19,7 @@ from gateway.core.negotiation import PAGE_LOAD_DEPENDS_ON
 from gateway.core.refusals import vary_on
 from gateway.errors import REASONS, Busy, Language, RequestError
 from gateway.identity.passwords import MAX_LENGTH
-from gateway.identity.source import UserSource
+from gateway.identity.users import Users
 from gateway.pages import LoginView
 from gateway.web.bodies import flag_field, text_field
 from gateway.web.cookies import CookieOptions
@@ -64,13 +64,13 @@ class Login(OwnEndpoint):
     def __init__(
         self,
         *shared: Any,
-        sources: Sequence[UserSource],
+        users: Users,
         clear: Sequence[CookieOptions],
         age: int,
         may_pass: Callable[[Identity, str], Denied | None],
     ) -> None:
         super().__init__(*shared)
-        self._sources = sources
+        self._users = users
         self._clear = clear
         self._age = age
         self._may_pass = may_pass
@@ -95,7 +95,7 @@ class Login(OwnEndpoint):
             return self._page_again(request, fields, "cookies_off")
         try:
             attempt = read_attempt(fields)
-            user = await self._who(attempt)
+            user = await self._users.sign_in(attempt.login, attempt.password)
         except (RequestError, Busy) as error:
             if not as_page or error.reason.code not in ("bad_field", "throttled"):
                 raise
@@ -103,23 +103,22 @@ class Login(OwnEndpoint):
             if isinstance(error, Busy):
                 response.headers["Retry-After"] = str(error.retry_after)
             return response
-        if user is None:
+        welcome = await self._signed_in(request, user, attempt, as_page) if user is not None else None
+        if welcome is None:
             return self._page_again(request, fields, "bad_credentials") if as_page else self._wrong(request)
-        return await self._signed_in(request, user, attempt, as_page)
-
-    async def _who(self, attempt: Attempt) -> Identity | None:
-        for source in self._sources:
-            user = await source.sign_in(attempt.login, attempt.password)
-            if user is not None:
-                return user
-        return None
+        return welcome
 
     async def _signed_in(
         self, request: web.Request, user: Identity, attempt: Attempt, as_page: bool
-    ) -> web.StreamResponse:
+    ) -> web.StreamResponse | None:
+        """None: the password was changed, or the user went, while it was checked. Those who did it ended the sessions
+        they found; this one came later, so it ends itself."""
         session = await session_of(request)
         is_same = user.is_same(session.user)
         await session.sign_in(user, {True: self._age, False: BROWSER_SESSION, None: None}[attempt.remember])
+        if await self._users.get(user) is None:
+            await session.flush()
+            return None
         request[STATE].line.user = user.id
         response = self._welcome(request, user, self.safe_next(attempt.next), as_page)
         if not is_same:

@@ -27,6 +27,8 @@ from gateway.errors import Busy
 T = TypeVar("T")
 log = logging.getLogger("gateway.identity")
 
+MIN_LENGTH = 8
+"""Characters of a new password; older ones may be shorter."""
 MAX_LENGTH = 1024
 """Characters. Longer ones are refused before any hashing (OWASP: a bound against long-password DoS)."""
 _BCRYPT_BYTES = 72
@@ -37,6 +39,13 @@ _BCRYPT_KINDS = ("$2a$", "$2b$", "$2y$")
 
 class BrokenHash(ValueError):
     """A stored hash of no kind we know."""
+
+
+def what_is_wrong_with(password: str) -> str | None:
+    """Why nobody may take this as a new password, in words that follow "a password"; None: nothing."""
+    if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
+        return f"must have {MIN_LENGTH} to {MAX_LENGTH} characters"
+    return None if password.isprintable() else "must not hold control characters"
 
 
 def hash_password(password: str) -> str:
@@ -103,6 +112,13 @@ class PasswordChecker:
             return True
         await asyncio.sleep(max(*self._seconds, self._reference) - seconds)
         return False
+
+    async def hash(self, password: str) -> str:
+        """:func:`hash_password` under the same bound.
+
+        :raises Busy: the queue is full.
+        """
+        return await self._run(lambda: hash_password(password))
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._free <= 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,11 +13,19 @@ from hypothesis import strategies as st
 from gateway.core.identity import Identity
 from tests.core.tables import table
 
-ALICE = Identity("7", "alice", "Alice 爱丽丝", "alice@example.org", "mgr", ("sales", "a,b"), "file")
+ALICE = Identity("7", "alice", "Alice 爱丽丝", "alice@example.org", "mgr", ("sales", "a,b"), "file", 3)
 FIELDS = ("id", "username", "name", "email", "usertype", "groups", "source")
 
 IDENTITIES = st.builds(
-    Identity, st.text(), st.text(), st.text(), st.text(), st.text(), st.lists(st.text()).map(tuple), st.text()
+    Identity,
+    st.text(),
+    st.text(),
+    st.text(),
+    st.text(),
+    st.text(),
+    st.lists(st.text()).map(tuple),
+    st.text(),
+    st.integers(),
 )
 
 
@@ -25,7 +34,7 @@ def test_what_was_dumped_is_loaded_the_same_through_json(user: Identity) -> None
     assert Identity.load(json.loads(json.dumps(user.dump()))) == user
 
 
-def test_what_is_shown_names_everything_but_the_source() -> None:
+def test_what_is_shown_names_everything_but_the_source_and_the_generation() -> None:
     assert ALICE.public() == {
         "id": "7",
         "username": "alice",
@@ -42,6 +51,24 @@ def test_a_record_that_lacks_a_field_is_nobody(field: str) -> None:
     del record[field]
     with pytest.raises(KeyError):
         Identity.load(record)
+
+
+def test_a_record_from_before_there_were_generations_is_of_the_first() -> None:
+    record = ALICE.dump()
+    del record["generation"]
+    assert Identity.load(record) == replace(ALICE, generation=0)
+
+
+@pytest.mark.parametrize("value", [None, "3", 3.0, True, [3], {}], ids=repr)
+def test_a_generation_of_another_type_is_not_made_to_fit(value: Any) -> None:
+    with pytest.raises(TypeError):
+        Identity.load({**ALICE.dump(), "generation": value})
+
+
+def test_the_same_person_with_another_password_is_the_same_person() -> None:
+    assert ALICE.is_same(replace(ALICE, generation=4, name="Alice A."))
+    assert not ALICE.is_same(replace(ALICE, source="other"))
+    assert not ALICE.is_same(None)
 
 
 WRONG = {"nothing": None, "a number": 7, "true": True, "a list": ["x"], "a mapping": {"x": "y"}, "bytes": b"x"}

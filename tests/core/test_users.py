@@ -1,0 +1,435 @@
+"""The users of all sources, and those of a file: who is current, and a file that changes while it is used."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import bcrypt
+import pytest
+
+from gateway.core.identity import Identity
+from gateway.errors import SettingsError
+from gateway.identity.passwords import MAX_LENGTH, PasswordChecker, verify_password, what_is_wrong_with
+from gateway.identity.source import NotChanged
+from gateway.identity.users import Users
+from gateway.identity.users_file import FileUsers, UsersFile, read_users
+from tests.core.tables import table
+
+HASH = bcrypt.hashpw(b"alice-demo", bcrypt.gensalt(4)).decode()
+FILE = f"""# the people
+users:
+- username: alice  # the boss
+  password: {HASH}
+  id: a1
+
+# from here on: guests
+- username: bob
+  password: {HASH}
+  generation: 4
+- {{username: carol, password: {HASH}, disabled: true}}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "users.yaml"
+    file.write_text(FILE)
+    return file
+
+
+@pytest.fixture(scope="module")
+def checker() -> Iterator[PasswordChecker]:
+    checker = PasswordChecker(1)
+    yield checker
+    checker.close()
+
+
+@pytest.fixture
+def source(path: Path, checker: PasswordChecker) -> FileUsers:
+    return FileUsers(read_users(path), checker, "file:users")
+
+
+@dataclass
+class Elsewhere:
+    """A source that has nothing in memory: LDAP, a database."""
+
+    name: str = "elsewhere"
+    in_memory: bool = False
+    user: Identity | None = None
+
+    async def sign_in(self, login: str, password: str) -> Identity | None:
+        return self.user if self.user and (login, password) == (self.user.username, "right") else None
+
+    async def get(self, user_id: str) -> Identity | None:
+        return self.user if self.user and self.user.id == user_id else None
+
+    def generation(self, user_id: str) -> int | None:
+        return None
+
+    async def change_password(self, user_id: str, old: str, new: str) -> Identity | NotChanged:
+        return NotChanged.IMPOSSIBLE
+
+    async def watch(self) -> None:
+        return
+
+
+def somebody(user_id: str, generation: int = 0, source: str = "file:users") -> Identity:
+    return Identity(user_id, user_id, source=source, generation=generation)
+
+
+# -- who is current
+CURRENT = {
+    "as at the sign-in": (somebody("a1"), True),
+    "as at the sign-in, after changes": (somebody("bob", 4), True),
+    "the password was changed since": (somebody("bob", 3), False),
+    "changed by another worker, not noticed here yet": (somebody("bob", 5), True),
+    "gone": (somebody("dora"), False),
+    "the username is not the id": (somebody("alice"), False),
+    "disabled": (somebody("carol"), False),
+    "of a source no longer configured": (somebody("a1", source="file:others"), False),
+    "of no source": (somebody("a1", source=""), False),
+    "of a source that cannot say": (somebody("x", 7, "elsewhere"), True),
+}
+
+
+@pytest.mark.parametrize(("user", "is_current"), table(CURRENT))
+def test_a_session_goes_on_while_its_user_is_who_signed_in(source: FileUsers, user: Identity, is_current: bool) -> None:
+    assert Users([source, Elsewhere()]).is_current(user) is is_current
+
+
+@pytest.mark.parametrize(("user", "is_current"), table(CURRENT))
+async def test_a_user_that_is_not_current_is_not_loaded(source: FileUsers, user: Identity, is_current: bool) -> None:
+    users = Users([source, Elsewhere(user=somebody("x", 7, "elsewhere"))])
+    loaded = await users.get(user)
+    assert (loaded is not None and loaded.id == user.id) is is_current
+
+
+async def test_a_source_that_answers_only_when_asked_ends_sessions_of_an_older_generation_then() -> None:
+    users = Users([Elsewhere(user=somebody("x", 7, "elsewhere"))])
+    assert await users.get(somebody("x", 6, "elsewhere")) is None
+    assert await users.get(somebody("y", 7, "elsewhere")) is None
+
+
+async def test_the_first_source_that_knows_login_and_password_signs_in(source: FileUsers) -> None:
+    other = somebody("alice", 1, "elsewhere")
+    users = Users([source, Elsewhere(user=other)])
+    mine = await users.sign_in("alice", "alice-demo")
+    assert mine is not None
+    assert (mine.id, mine.source) == ("a1", "file:users")
+    assert await users.sign_in("alice", "right") == other
+    assert await users.sign_in("alice", "wrong") is None
+
+
+async def test_a_password_is_changed_in_the_source_of_the_user(source: FileUsers) -> None:
+    users = Users([source, Elsewhere()])
+    for user in (somebody("a1", source="elsewhere"), somebody("a1", source="gone")):
+        assert await users.change_password(user, "alice-demo", "a new secret") is NotChanged.IMPOSSIBLE
+    changed = await users.change_password(somebody("a1"), "alice-demo", "a new secret")
+    assert isinstance(changed, Identity)
+    assert changed.generation == 1
+
+
+def test_two_sources_of_one_name_are_refused(source: FileUsers) -> None:
+    with pytest.raises(SettingsError, match="the same name"):
+        Users([source, Elsewhere(name="file:users")])
+
+
+# -- a change of the password
+async def test_a_changed_password_counts_at_once_and_moves_the_generation(source: FileUsers, path: Path) -> None:
+    before = await source.sign_in("alice", "alice-demo")
+    assert before is not None
+    assert before.generation == 0
+    assert await source.change_password("a1", "alice-demo", "a new secret") == replace(before, generation=1)
+    assert source.generation("a1") == 1
+    assert await source.sign_in("alice", "alice-demo") is None
+    assert await source.sign_in("alice", "a new secret") == replace(before, generation=1)
+    kept = read_users(path)
+    assert kept.by_id["a1"].password.startswith("$argon2id$")
+    assert (kept.by_id["bob"].password, kept.by_id["bob"].generation) == (HASH, 4)
+
+
+@pytest.mark.parametrize(
+    ("user_id", "old"),
+    [("a1", "wrong"), ("a1", ""), ("alice", "alice-demo"), ("nobody", "alice-demo"), ("carol", "alice-demo")],
+    ids=["wrong", "empty", "username-for-id", "gone", "disabled"],
+)
+async def test_a_wrong_old_password_changes_nothing(source: FileUsers, path: Path, user_id: str, old: str) -> None:
+    assert await source.change_password(user_id, old, "a new secret") is NotChanged.WRONG
+    assert path.read_text() == FILE
+
+
+async def test_of_two_changes_at_once_one_counts(source: FileUsers, path: Path, checker: PasswordChecker) -> None:
+    """Both knew the old password; the second to write finds another one."""
+    other = FileUsers(read_users(path), checker, source.name)  # another worker
+    done = await asyncio.gather(
+        *(one.change_password("a1", "alice-demo", f"secret {number}") for number, one in enumerate([source, other] * 2))
+    )
+    winners = [number for number, outcome in enumerate(done) if isinstance(outcome, Identity)]
+    assert len(winners) == 1
+    assert {outcome for outcome in done if not isinstance(outcome, Identity)} == {NotChanged.WRONG}
+    kept = read_users(path).by_id["a1"]
+    assert kept.generation == 1
+    assert verify_password(kept.password, f"secret {winners[0]}")
+
+
+async def test_a_file_that_is_wrong_since_an_edit_takes_no_new_password(source: FileUsers, path: Path) -> None:
+    path.write_text("users: [")
+    assert await source.change_password("a1", "alice-demo", "a new secret") is NotChanged.IMPOSSIBLE
+    assert path.read_text() == "users: ["
+    assert await source.sign_in("alice", "alice-demo") is not None
+
+
+@pytest.fixture
+async def unwritable(checker: PasswordChecker) -> AsyncIterator[FileUsers]:
+    """A source whose folder this process may read only; root, who may everything, is nobody meanwhile."""
+    folder = Path(tempfile.mkdtemp(prefix="gwt-"))
+    (folder / "users.yaml").write_text(FILE)
+    folder.chmod(0o555)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield FileUsers(read_users(folder / "users.yaml"), checker)
+    finally:
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+async def test_a_file_that_cannot_be_written_takes_no_new_password(unwritable: FileUsers) -> None:
+    assert await unwritable.change_password("a1", "wrong", "a new secret") is NotChanged.WRONG
+    assert await unwritable.change_password("a1", "alice-demo", "a new secret") is NotChanged.IMPOSSIBLE
+    assert await unwritable.sign_in("alice", "alice-demo") is not None
+    assert unwritable.generation("a1") == 0
+
+
+@pytest.mark.parametrize(
+    ("password", "wrong"),
+    [
+        ("12345678", None),
+        ("密码密码密码密码", None),
+        ("correct horse", None),
+        ("x" * MAX_LENGTH, None),
+        ("", "8 to 1024"),
+        ("1234567", "8 to 1024"),
+        ("x" * (MAX_LENGTH + 1), "8 to 1024"),
+        ("tab\tinside", "control"),
+        ("zero\x00inside", "control"),
+        ("lone \ud800 surrogate", "control"),
+    ],
+)
+def test_a_new_password_has_a_length_and_can_be_typed(password: str, wrong: str | None) -> None:
+    found = what_is_wrong_with(password)
+    assert found is None if wrong is None else found is not None and wrong in found
+
+
+# -- the file for the commands
+def test_setting_a_password_moves_the_generation_and_keeps_the_rest_where_it_was(path: Path) -> None:
+    file = UsersFile(path)
+    for name in ("ALICE", "bob", "carol"):
+        assert file.set_password(name, HASH.replace("$2b$", "$2y$"))
+    assert not file.set_password("dora", HASH)
+    lines = path.read_text().splitlines()
+    assert [lines.index(line) for line in ("# the people", "# from here on: guests", "- username: bob")] == [0, 7, 8]
+    assert lines[2] == "- username: alice  # the boss"
+    assert lines[3] == "  generation: 1"
+    table = read_users(path)
+    assert {entry.username: entry.generation for entry in table.by_id.values()} == {"alice": 1, "bob": 5, "carol": 1}
+    assert table.by_id["carol"].disabled
+
+
+def test_other_changes_leave_the_generations(path: Path) -> None:
+    file = UsersFile(path)
+    file.add({"username": "dora", "password": HASH})
+    assert file.remove("alice")
+    assert {entry.username: entry.generation for entry in file.entries()} == {"bob": 4, "carol": 0, "dora": 0}
+
+
+def test_a_file_behind_a_link_is_changed_and_the_link_stays(path: Path, tmp_path: Path) -> None:
+    link = tmp_path / "elsewhere" / "people.yaml"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    assert UsersFile(link).set_password("alice", HASH)
+    assert link.is_symlink()
+    assert read_users(path).by_id["a1"].generation == 1
+
+
+def test_a_changed_file_belongs_to_whom_it_belonged(path: Path) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, 65534, 65534)
+    path.chmod(0o640)
+    before = path.stat()
+    assert UsersFile(path).set_password("alice", HASH)
+    after = path.stat()
+    assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
+    assert after.st_ino != before.st_ino
+
+
+async def test_changes_at_the_same_time_are_all_kept(path: Path) -> None:
+    names = [f"user{number}" for number in range(12)]
+    rows = [{"username": name, "password": HASH} for name in names]
+    await asyncio.gather(*(asyncio.to_thread(UsersFile(path).add, row) for row in rows))
+    assert {entry.username for entry in UsersFile(path).entries()} == {"alice", "bob", "carol", *names}
+    await asyncio.gather(*(asyncio.to_thread(UsersFile(path).set_password, "bob", HASH) for _ in range(6)))
+    assert read_users(path).by_id["bob"].generation == 10
+    assert [entry.name for entry in path.parent.iterdir()] == ["users.yaml"]
+
+
+GENERATIONS = {
+    "negative": ("-1", "must not be negative"),
+    "a text": ("'1'", "must be a whole number"),
+    "a fraction": ("1.5", "must be a whole number"),
+    "a whole fraction": ("1.0", "must be a whole number"),
+    "true": ("true", "must be a whole number"),
+    "nothing": ("", "must be a whole number"),
+    "a list": ("[1]", "must be a whole number"),
+    "more than JSON keeps": ("9007199254740992", "must be less than or equal to"),
+}
+
+
+@pytest.mark.parametrize(("value", "words"), table(GENERATIONS))
+def test_a_generation_that_is_none_is_told_with_its_line(tmp_path: Path, value: str, words: str) -> None:
+    path = tmp_path / "users.yaml"
+    path.write_text(f"users:\n- username: alice\n  password: {HASH}\n  generation: {value}\n")
+    with pytest.raises(SettingsError) as error:
+        read_users(path)
+    assert len(error.value.problems) == 1
+    assert str(error.value).startswith(f"{path}:2: users.0.generation: {words}")
+
+
+NO_YAML = {
+    "a tag that does not fit": "id: !!bool",
+    "a mapping that is none": "id: !!omap",
+    "a number that is none": "id: !!int",
+    "a date that is none": "id: 2020-13-99 #",
+    "a field given twice": "password:",
+    "an anchor that is none": "id: *x #",
+    "another YAML": None,
+}
+
+
+@pytest.mark.parametrize("field", NO_YAML.values(), ids=NO_YAML)
+def test_what_is_no_yaml_is_told_without_showing_a_hash(path: Path, field: str | None) -> None:
+    path.write_text(FILE.replace("id: a1", f"{field} {HASH}") if field else f"%YAML 9.9\n---\n{FILE}")
+    with pytest.raises(SettingsError) as error:
+        read_users(path)
+    assert str(error.value).startswith(str(path))
+    assert HASH[7:] not in str(error.value)
+
+
+# -- the file changes while it is used
+async def test_whoever_signs_in_is_looked_for_in_the_file_as_it_is_now(source: FileUsers, path: Path) -> None:
+    UsersFile(path).add({"username": "dora", "password": HASH})
+    assert source.generation("dora") is None
+    assert await source.sign_in("dora", "alice-demo") is not None
+    assert source.generation("dora") == 0
+    assert UsersFile(path).remove("dora")
+    assert await source.sign_in("dora", "alice-demo") is None
+
+
+EDITS = {
+    "the password": FILE.replace(f"password: {HASH}\n  id: a1", f"password: {HASH}\n  id: a1\n  generation: 1"),
+    "disabled": FILE.replace("id: a1", "id: a1\n  disabled: true"),
+    "another id": FILE.replace("id: a1", "id: a2"),
+    "no users": "users: []\n",
+}
+
+
+@pytest.mark.parametrize("is_replaced", [True, False], ids=["replaced", "in-place"])
+@pytest.mark.parametrize("text", EDITS.values(), ids=EDITS)
+async def test_an_edit_is_noticed_without_anybody_asking(
+    source: FileUsers, path: Path, text: str, is_replaced: bool
+) -> None:
+    users = Users([source])
+    alice = somebody("a1")
+    watching = asyncio.create_task(users.watch())
+    if is_replaced:
+        (path.parent / "new").write_text(text)
+        os.replace(path.parent / "new", path)
+    else:
+        path.write_text(text)
+    await until(lambda: not users.is_current(alice))
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+
+
+BROKEN = {
+    "no YAML": "users: [",
+    "nothing": "",
+    "half a file": FILE[: FILE.index("password")],
+    "no hash": FILE.replace(HASH, "secret"),
+    "no text": "\x00\xff",
+    "deep": "a: " + "[" * 200,
+    "a list of nothing": "users: [5, null]",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
+async def test_a_broken_edit_leaves_the_users_of_before_until_it_is_mended(
+    source: FileUsers, path: Path, text: str
+) -> None:
+    path.write_text(text, encoding="latin-1")
+    settle(path)
+    await source.refresh()
+    assert (source.generation("a1"), source.generation("bob")) == (0, 4)
+    assert await source.sign_in("alice", "alice-demo") is not None
+    path.write_text(FILE.replace("generation: 4", "generation: 5"))
+    settle(path)
+    await source.refresh()
+    assert source.generation("bob") == 5
+
+
+async def test_a_file_that_is_away_leaves_its_users_and_is_read_when_it_is_back(source: FileUsers, path: Path) -> None:
+    path.rename(path.parent / "away")
+    await source.refresh()
+    assert source.generation("bob") == 4
+    (path.parent / "away").write_text(FILE.replace("generation: 4", "generation: 5"))
+    settle(path.parent / "away")
+    (path.parent / "away").rename(path)
+    await source.refresh()
+    assert source.generation("bob") == 5
+
+
+async def test_an_editor_that_is_half_way_has_removed_nobody(source: FileUsers, path: Path) -> None:
+    path.write_text(FILE[: FILE.index("\n# from here on")])
+    for _ in range(50):  # a machine that is busy may need more than one try to look early enough
+        os.utime(path)
+        started = time.time()
+        await source.refresh()
+        if time.time() - started < 0.04:
+            break
+    assert source.generation("bob") == 4
+    settle(path)
+    await source.refresh()
+    assert source.generation("bob") is None
+
+
+async def test_callers_at_the_same_time_all_see_what_was_written_before(source: FileUsers, path: Path) -> None:
+    first = asyncio.create_task(source.refresh())
+    await asyncio.sleep(0)
+    assert UsersFile(path).set_password("bob", HASH)  # while the first one looks
+    await asyncio.gather(*(source.refresh() for _ in range(10)))
+    assert source.generation("bob") == 5
+    await first
+
+
+def settle(path: Path) -> None:
+    """As if the file had been written a while ago."""
+    found = path.stat()
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns - 10**9))
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
