@@ -20,6 +20,7 @@ from pathlib import Path
 
 from gateway.errors import StartError
 from gateway.identity.passwords import hash_password
+from gateway.key_files import require_private
 from gateway.secret_files import new_master_key, write_once
 from gateway.settings import Settings, load_settings, settings_from
 from gateway.store.redis_server import RedisServer, die_with_parent
@@ -82,7 +83,7 @@ def standalone(
     master = state / "master.key"
     try:
         write_once(master, new_master_key())
-        _require_private(master)
+        require_private(master)
         account = None if users else _first_account(state)
     except OSError as error:
         raise StartError(
@@ -98,13 +99,6 @@ def standalone(
     }
     with _redis_url(redis, state / "redis") as url:
         yield settings_from({**data, "redis": {"url": url}}, os.environ, "the command line", Path.cwd()), account
-
-
-def _require_private(key: Path) -> None:
-    """:raises StartError: others could read the key, or have put it there (as ssh says of its own)."""
-    mode = key.stat().st_mode & 0o777
-    if mode & 0o077:
-        raise StartError(f"{key} is open to others (mode {mode:o}): if only you can have written it, chmod 600 {key}")
 
 
 def _first_account(state: Path) -> FirstAccount | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from gateway.commands.options import table
 from gateway.store.redis_server import RedisServer
 from tests.harness import ALICE, MANAGER, MASTER, ROOT, GatewayProcess, run_gateway
 
@@ -114,7 +115,7 @@ def test_demos_on_one_redis_are_one_site_and_alone_each_is_its_own(redis_server:
         assert ask(two.url, "/orders", cookie=cookie)[0] == 200
         assert ask(alone.url, "/orders", cookie=cookie)[2]["reason"] == "no_session"
         assert ask(two.url, "/auth/logout", method="POST", cookie=cookie)[0] == 200
-        assert ask(one.url, "/orders", cookie=cookie)[2]["reason"] == "unknown_session"
+        assert ask(one.url, "/orders", cookie=cookie)[2]["reason"] == "revoked"
 
 
 def test_the_demo_s_redis_comes_back_when_it_dies_and_nobody_is_signed_out() -> None:
@@ -217,7 +218,7 @@ def test_a_redis_that_is_not_there_is_told_at_the_start_and_with_its_cause(confi
     environment = {"GATEWAY__REDIS__URL": "redis://127.0.0.1:1/0"}
     with GatewayProcess("serve", "--config", str(config), environment=environment) as gateway:
         deadline = time.monotonic() + 10
-        while "Redis cannot be used yet" not in gateway.output:
+        while "the session store cannot be used yet" not in gateway.output:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert "Connect call failed" in gateway.output or "refused" in gateway.output
@@ -294,7 +295,11 @@ def test_serve_runs_a_configuration(config: Path) -> None:
     with GatewayProcess("serve", "--config", str(config)) as gateway:
         cookie = sign_in(gateway.url, ALICE)
         assert ask(gateway.url, "/orders", cookie=cookie)[2]["reason"] == "upstream_unreachable"
-        assert ask(gateway.management, "/readyz")[2]["components"] == {"store": "ok", "upstream:app": "unavailable"}
+        assert ask(gateway.management, "/readyz")[2]["components"] == {
+            "store": "ok",
+            "keys": "ok",
+            "upstream:app": "unavailable",
+        }
         lines = [json.loads(line) for line in gateway.output.splitlines() if line.startswith("{")]
         requests = [line for line in lines if line["event"] == "request"]
         assert [(line["path"], line["status"]) for line in requests] == [("/auth/login", 200), ("/orders", 502)]
@@ -354,8 +359,180 @@ def test_serve_tells_every_problem_and_starts_nothing(config: Path) -> None:
 def test_python_m_gateway_and_the_command_are_the_same() -> None:
     done = run_gateway("--help")
     assert done.returncode == 0
-    for command in ("serve", "demo", "check", "users", "secrets", "schema"):
+    for command in ("serve", "demo", "check", "users", "secrets", "schema", "keys", "sessions", "clearsessions"):
         assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE)
+
+
+# -- sessions
+@pytest.fixture
+def signed_in(config: Path) -> Any:
+    """A running gateway with Alice signed in twice and the manager once: the configuration, the address, the cookies."""
+    with GatewayProcess("serve", "--config", str(config)) as gateway:
+        yield config, gateway.url, [sign_in(gateway.url, user) for user in (ALICE, ALICE, MANAGER)]
+
+
+def sessions(config: Path, *arguments: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+    return run_gateway("sessions", *arguments, "--config", str(config), **kwargs)
+
+
+def listed(config: Path, *arguments: str) -> list[dict[str, Any]]:
+    done = sessions(config, "list", "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    return list(json.loads(done.stdout))
+
+
+def signed_in_after_a_while(url: str, cookies: list[str], number: int) -> list[bool]:
+    """Which of them are, as soon as no more than ``number`` are: a revocation may take a second."""
+    deadline = time.monotonic() + 10
+    while sum(them := [ask(url, "/auth/session", cookie=cookie)[0] == 200 for cookie in cookies]) > number:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return them
+
+
+def test_sessions_are_listed_for_people_and_for_programs(signed_in: Any) -> None:
+    config, _, cookies = signed_in
+    found = listed(config)
+    assert [one["username"] for one in found] == ["alice", "alice", "mgr"]
+    assert len({one["handle"] for one in found}) == 3
+    for one in found:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", one["created"])
+        assert one["created"] <= one["last_seen"]
+        assert one["source"] == "file:users.yaml"
+    done = sessions(config, "list")
+    lines = done.stdout.splitlines()
+    columns = ["HANDLE", "USERNAME", "USER ID", "SOURCE", "CREATED", "LAST SEEN", "ADDRESS", "DEVICE"]
+    assert re.split(r"  +", lines[0]) == columns
+    assert [line.index(name) for line, name in zip(lines[1:], ("alice", "alice", "mgr"), strict=True)] == [
+        lines[0].index("USERNAME")
+    ] * 3
+    assert not any(cookie.partition("=")[2] in done.stdout for cookie in cookies)
+
+
+def test_the_list_can_be_of_one_user_by_name_or_id_and_of_one_session(signed_in: Any) -> None:
+    config, _, _ = signed_in
+    alice, _, manager = listed(config)
+    assert len(listed(config, "--user", "ALICE")) == 2
+    assert len(listed(config, "--user", alice["user_id"])) == 2
+    assert listed(config, "--handle", manager["handle"]) == [manager]
+    assert listed(config, "--handle", manager["handle"], "--user", "alice") == []
+    assert listed(config, "--user", "nobody") == []
+
+
+PERSON = "- {{id: {0}, username: {1}, password: '{2}'}}\n"
+MANAGER_HASH, ALICE_HASH = re.findall(r"\$argon2id\S+", (ROOT / "config/users.yaml").read_text())
+
+
+@pytest.fixture
+def two_files(config: Path) -> Path:
+    """A configuration with two users files of one name, one user in each; users have ids."""
+    for folder, person in (("a", ("u1", "mgr", MANAGER_HASH)), ("b", ("u2", "alice", ALICE_HASH))):
+        (config.parent / folder).mkdir()
+        (config.parent / folder / "users.yaml").write_text("users:\n" + PERSON.format(*person))
+    sources = "[{source: file, path: a/users.yaml}, {source: file, path: b/users.yaml}]"
+    config.write_text(config.read_text().replace("[{source: file, path: users.yaml}]", sources))
+    return config
+
+
+def test_a_user_that_a_source_knows_is_found_by_what_it_knows_and_one_that_is_gone_by_what_sessions_remember(
+    two_files: Path,
+) -> None:
+    theirs = two_files.parent / "b" / "users.yaml"
+    with GatewayProcess("serve", "--config", str(two_files)) as gateway:
+        cookies = [sign_in(gateway.url, user) for user in (ALICE, ALICE, MANAGER)]
+        (handle, other) = (one["handle"] for one in listed(two_files, "--user", "alice"))
+        assert {one["source"] for one in listed(two_files, "--user", "u2")} == {"file:users.yaml#1"}
+        theirs.write_text("users:\n" + PERSON.format("u2", "alicia", ALICE_HASH))
+        assert [one["username"] for one in listed(two_files, "--user", "Alicia")] == ["alice"] * 2, "signed in as alice"
+        assert sessions(two_files, "revoke", "--user", "alicia", "--handle", handle).stdout == "ended 1 session\n"
+        theirs.write_text("users: []\n")
+        assert [one["handle"] for one in listed(two_files, "--user", "alice")] == [other], "nobody knows her any more"
+        theirs.write_text("users: [\n")
+        assert sessions(two_files, "revoke", "--user", "u2").stdout == "ended 1 session\n"
+        assert signed_in_after_a_while(gateway.url, cookies, 1) == [False, False, True]
+
+
+def test_sessions_are_ended_one_by_one_by_user_and_all(signed_in: Any) -> None:
+    config, url, cookies = signed_in
+    handle = listed(config, "--user", "alice")[0]["handle"]
+    assert sessions(config, "revoke", "--handle", handle).stdout == "ended 1 session\n"
+    assert signed_in_after_a_while(url, cookies, 2)[2] is True
+    assert sessions(config, "revoke", "--handle", handle).stdout == "ended 0 sessions\n"
+    assert sessions(config, "revoke", "--user", "alice").stdout == "ended 1 session\n"
+    assert signed_in_after_a_while(url, cookies, 1) == [False, False, True]
+    cookies.append(sign_in(url, ALICE))
+    assert sessions(config, "revoke", "--all", "--yes").stdout == "ended 2 sessions\n"
+    assert signed_in_after_a_while(url, cookies, 0) == [False] * 4
+    assert listed(config) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("revoke",), "--all"),
+        (("revoke", "--all", "--user", "alice"), "--all"),
+        (("revoke", "--user", ""), "is empty"),
+        (("revoke", "--handle", " "), "is empty"),
+        (("list", "--user", ""), "is empty"),
+        (("revoke", "--all"), "--yes"),
+    ],
+)
+def test_whose_sessions_is_said_or_nothing_is_done(config: Path, arguments: tuple[str, ...], words: str) -> None:
+    done = sessions(config, *arguments, stdin=subprocess.DEVNULL)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n", 1), ("y", 0)])
+def test_on_a_terminal_ending_everybody_s_sessions_is_asked_first(config: Path, answer: str, code: int) -> None:
+    ours, theirs = os.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    done = sessions(config, "revoke", "--all", stdin=theirs)
+    os.close(theirs)
+    os.close(ours)
+    assert "everybody" in done.stdout + done.stderr
+    assert done.returncode == code
+    assert ("ended 0 sessions" in done.stdout) == (code == 0)
+
+
+@pytest.mark.parametrize(
+    "command", [("sessions", "list"), ("sessions", "revoke", "--all", "--yes"), ("clearsessions",)]
+)
+def test_a_store_that_is_away_is_told_with_exit_code_1(config: Path, command: tuple[str, ...]) -> None:
+    done = run_gateway(*command, "--config", str(config), environment={"GATEWAY__REDIS__URL": "redis://127.0.0.1:1/0"})
+    assert done.returncode == 1
+    assert "the session store cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_engine_that_does_not_know_whose_sessions_there_are_says_so(config: Path) -> None:
+    for arguments in (("list",), ("revoke", "--user", "alice")):
+        done = sessions(config, *arguments, environment={"GATEWAY__SESSION__ENGINE": "cookie"})
+        assert done.returncode == 1
+        assert "session.engine cookie" in done.stderr
+        assert "disabled: true" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("engine", "words"), [("file", "a new password"), ("memory", "a restart")])
+def test_an_engine_that_cannot_revoke_says_what_can_be_done(
+    config: Path, tmp_path: Path, engine: str, words: str
+) -> None:
+    environment = {"GATEWAY__SESSION__ENGINE": engine, "GATEWAY__SESSION__FILE__PATH": str(tmp_path / "kept")}
+    done = sessions(config, "revoke", "--user", "alice", environment=environment)
+    assert done.returncode == 1
+    assert f"session.engine {engine}" in done.stderr
+    assert words in done.stderr
+
+
+def test_clearsessions_has_nothing_to_do_where_redis_does_it(config: Path) -> None:
+    done = run_gateway("clearsessions", "--config", str(config))
+    assert (done.returncode, done.stdout) == (0, "deleted 0 sessions that were over\n")
+
+
+def test_columns_stay_aligned_and_what_a_client_sent_cannot_move_the_cursor() -> None:
+    text = table([["USER", "DEVICE"], ["王小明", "\x1b[2Jcurl\r\nx"], ["", "é"]])
+    assert text == "USER    DEVICE\n王小明  ?[2Jcurl??x\n-       é"
 
 
 # -- users

@@ -1,0 +1,50 @@
+"""``gateway check`` and ``gateway schema``: is a configuration right, and what may stand in one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from gateway.app import build
+from gateway.commands.options import File
+from gateway.errors import Problem, SettingsError
+from gateway.identity.users_file import read_users
+from gateway.settings import Settings, load_settings
+from gateway.settings.schema import schema_text
+
+
+@click.command()
+@click.option("--config", type=File, required=True, help="The configuration to check.")
+def check(config: Path) -> None:
+    """Check a configuration and the files it names: every problem at once."""
+    settings = load_settings(config, os.environ)
+    _check_users(settings)
+    build(settings)
+    routes, upstreams = len(settings.routes), len(settings.upstreams)
+    click.echo(f"{config}: fine (routes: {routes}, upstreams: {upstreams})")
+
+
+def _check_users(settings: Settings) -> None:
+    """:raises SettingsError: with the problems of all users files."""
+    problems: list[Problem] = []
+    for source in settings.users:
+        try:
+            read_users(source.path)
+        except SettingsError as error:
+            problems += error.problems
+    if problems:
+        raise SettingsError(problems)
+
+
+@click.command()
+@click.option("--output", type=File, help="File to write; standard output when left out.")
+def schema(output: Path | None) -> None:
+    """The JSON Schema of the configuration, for editors."""
+    text = schema_text()
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
+        click.echo(f"wrote {output}")

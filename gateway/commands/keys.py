@@ -1,0 +1,229 @@
+"""``gateway keys``: the ring of master keys in its file. A new key is handed out in two steps (docs/keys.md)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from gateway.commands.options import File, table
+from gateway.commands.stores import with_store
+from gateway.core.keys import KEY_BYTES
+from gateway.errors import StartError
+from gateway.key_files import RingKey, RingText, change_ring, read_ring, require_private, utc_text
+from gateway.settings import Settings, load_settings
+from gateway.settings.stores import SessionSettings
+
+_NOT_HERE = "(announced, not in this file!)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The ring's file; with ``--config`` also the ``settings`` that name it, and with them the store."""
+
+    path: Path
+    settings: Settings | None
+    config: Path | None
+
+    def arguments(self) -> str:
+        """To say how a command is given again."""
+        return f"--config {self.config}" if self.config else f"--file {self.path}"
+
+
+def _place(config: Path | None, file: Path | None) -> _Place:
+    """:raises StartError: the configuration names no file of keys."""
+    if (config is None and file is None) or (config and file):
+        raise click.UsageError("give either --config FILE (it names the file of keys) or --file FILE (the keys)")
+    if file is not None:
+        return _Place(file, None, None)
+    assert config is not None
+    settings = load_settings(config, os.environ)
+    if settings.keys.master_file is None:
+        variable = next((name for name in os.environ if name.upper() == "GATEWAY__KEYS__MASTER"), None)
+        where = f"the variable {variable}" if variable else f"keys.master in {config}"
+        raise StartError(f"the keys are in {where}, not in a file: change them there, or use keys.master_file")
+    return _Place(config.absolute().parent / settings.keys.master_file, settings, config)
+
+
+def _ring_options(command: Callable[..., None]) -> Callable[..., None]:
+    config = click.option("--config", type=File, help="The configuration; its keys.master_file is meant.")
+    file = click.option("--file", type=File, help="The file of keys itself; no store is asked.")
+    return config(file(command))
+
+
+@click.group()
+def keys() -> None:
+    """The ring of master keys: the first seals and signs, all open and verify."""
+
+
+@keys.command("new")
+@_ring_options
+def new_key(config: Path | None, file: Path | None) -> None:
+    """Add a key that only opens, to be handed out."""
+    place = _place(config, file)
+    ring = change_ring(place.path, lambda ring: ring.with_new(secrets.token_bytes(KEY_BYTES), _now()))
+    key = ring.keys[-1]
+    click.echo(f"{place.path}: added key {key.id} in line {key.line}; it opens, it does not seal yet")
+    click.echo(f"Give the file to every replica and restart them; then: gateway keys rotate {place.arguments()}")
+
+
+@keys.command("rotate")
+@_ring_options
+@click.option("--to", "wanted", metavar="ID", help="This key [the last one added].")
+@click.option("--force", is_flag=True, help="Also when the running gateways may not have the key.")
+def rotate(config: Path | None, file: Path | None, wanted: str | None, force: bool) -> None:
+    """Make the newest key the active one."""
+    place = _place(config, file)
+    announced = None if force or not _can_tell(place) else _announced(place, "--force rotates all the same")
+    before: list[RingKey] = []
+
+    def change(ring: RingText) -> RingText:
+        before.append(ring.active)
+        key = ring.newest() if wanted is None else ring.find(wanted)
+        if announced is not None:
+            _require_announced(key, announced)
+        return ring.with_active(key, _now())
+
+    active = change_ring(place.path, change).active
+    if active.id == before[0].id:
+        click.echo(f"{place.path}: key {active.id} is active already, nothing changed")
+        return
+    click.echo(f"{place.path}: key {active.id} is active, {before[0].id} opens what it has sealed")
+    click.echo("Give the file to every replica and restart them.")
+
+
+def _can_tell(place: _Place) -> bool:
+    """Does the store know which keys the gateways have? With engine ``memory`` each of them tells nobody but itself."""
+    return place.settings is not None and place.settings.session.engine != "memory"
+
+
+def _require_announced(key: RingKey, announced: frozenset[str]) -> None:
+    """:raises StartError: no gateway is known to have the key."""
+    if not announced:
+        raise StartError(
+            f"no gateway has announced any key in the session store, so whether one has key {key.id} is not known. "
+            "Is it the store that they use, and do they run? --force rotates all the same"
+        )
+    if key.id not in announced:
+        raise StartError(
+            f"no running gateway has key {key.id} yet, they would answer 503: "
+            "give the file to every replica and restart them first; --force rotates all the same"
+        )
+
+
+@keys.command("list")
+@_ring_options
+def list_keys(config: Path | None, file: Path | None) -> None:
+    """Which keys there are, never the keys themselves."""
+    place = _place(config, file)
+    ring = read_ring(place.path)
+    _warn_if_open(place.path)
+    rows = [["LINE", "ID", "USE", "NOTE"]]
+    rows += [[str(key.line), key.id, _use(key), _note(key)] for key in ring.keys]
+    try:
+        announced = _announced(place, "the announcements are not shown")
+    except StartError:
+        click.echo(table(rows))
+        raise
+    if place.settings is not None:
+        rows[0].append("ANNOUNCED")
+        for row, key in zip(rows[1:], ring.keys, strict=True):
+            row.append("yes" if key.id in announced else "no")
+        rows += [["", lost, "", "", _NOT_HERE] for lost in sorted(announced - {key.id for key in ring.keys})]
+    click.echo(table(rows))
+
+
+def _use(key: RingKey) -> str:
+    return "active" if key.is_active else "waits" if key.waits else "opens"
+
+
+def _note(key: RingKey) -> str:
+    return f"{key.mark} {utc_text(key.at)}" if key.at else ""
+
+
+def _warn_if_open(path: Path) -> None:
+    try:
+        require_private(path)
+    except StartError as error:
+        click.echo(f"gateway: {error}", err=True)
+
+
+@keys.command("retire")
+@click.argument("key_id", metavar="ID")
+@_ring_options
+@click.option(
+    "--absolute-timeout",
+    type=click.IntRange(min=1),
+    metavar="SECONDS",
+    help="With --file: what session.absolute_timeout is [its default].",
+)
+@click.option("--force", is_flag=True, help="Also when sessions may need it: they are over then.")
+def retire(key_id: str, config: Path | None, file: Path | None, absolute_timeout: int | None, force: bool) -> None:
+    """Take a key out once no session needs it."""
+    if absolute_timeout and config:
+        raise click.UsageError("--absolute-timeout goes with --file; with --config it is session.absolute_timeout")
+    place = _place(config, file)
+    session = place.settings.session if place.settings else SessionSettings()
+    seconds = timedelta(seconds=absolute_timeout or session.absolute_timeout)
+    retired = _taken_out(place.path, key_id, None if force else seconds)
+    again = f"gateway keys retire {retired}"
+    if place.settings is None:
+        click.echo(f"If gateways announced it, they still say so in the store; {again} --config FILE takes that back.")
+        return
+    try:
+        with_store(place.settings, lambda sessions: sessions.withdraw(retired))
+    except StartError as error:
+        words = f"{error}\n  key {retired} is out of the file, but still announced; again: {again} {place.arguments()}"
+        raise StartError(words) from error
+    click.echo("Its announcement is taken back. Give the file to every replica and restart them.")
+
+
+def _taken_out(path: Path, prefix: str, absolute_timeout: timedelta | None) -> str:
+    """The whole id. A key that was taken out before is no error: its announcement may be there still."""
+    before = read_ring(path).find_retired(prefix)
+    if before is not None:
+        click.echo(f"{path}: key {before} was taken out before")
+        return before
+    found: list[RingKey] = []
+
+    def change(ring: RingText) -> RingText:
+        found.append(ring.find(prefix))
+        _require_idle(found[0], ring, absolute_timeout)
+        return ring.without(found[0], _now())
+
+    change_ring(path, change)
+    click.echo(f"{path}: key {found[0].id} is out")
+    return found[0].id
+
+
+def _require_idle(key: RingKey, ring: RingText, absolute_timeout: timedelta | None) -> None:
+    """:raises StartError: the key is needed."""
+    if len(ring.keys) == 1:
+        raise StartError(f"key {key.id} is the only one: gateway keys new and gateway keys rotate come first")
+    if key.is_active:
+        raise StartError(f"key {key.id} is active: gateway keys rotate comes first")
+    why = key.why_it_must_stay(_now(), absolute_timeout) if absolute_timeout is not None else None
+    if why:
+        raise StartError(f"key {key.id} stays: {why}; --force takes it out all the same and ends those sessions")
+
+
+def _announced(place: _Place, otherwise: str) -> frozenset[str]:
+    """The ids in the store; none without a configuration.
+
+    :raises StartError: the store cannot be asked.
+    """
+    if place.settings is None:
+        return frozenset()
+    try:
+        return with_store(place.settings, lambda sessions: sessions.announced())
+    except StartError as error:
+        raise StartError(f"{error}: which keys the running gateways have is not known; {otherwise}") from error
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
