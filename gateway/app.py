@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,31 +14,34 @@ from gateway.core.headers import PRESETS, HeaderPolicy
 from gateway.core.keys import KeyRing, parse_ring
 from gateway.core.refusals import Site
 from gateway.core.routes import RefusalRules, Route, RouteTable, Timeouts
-from gateway.core.sessions import SessionPolicy
-from gateway.core.tickets import FormTickets, session_tickets
+from gateway.core.tickets import FormTickets
+from gateway.engines import SessionParts, session_parts
+from gateway.errors import StoreUnavailable
 from gateway.gate import Endpoint, Gate
 from gateway.handlers.forward import ForwardHandler
 from gateway.handlers.health import Health, Phase, Probe
 from gateway.handlers.login import Login
 from gateway.handlers.logout import Logout
-from gateway.handlers.session import SessionInfo
+from gateway.handlers.password import ChangePassword
+from gateway.handlers.session import SessionExtension, SessionInfo
+from gateway.handlers.sessions import SessionList
 from gateway.handlers.static import Static
 from gateway.identity.passwords import PasswordChecker
+from gateway.identity.users import Users
 from gateway.identity.users_file import FileUsers, read_users
 from gateway.pages import STATIC, Pages
+from gateway.scripting import session_cookie
 from gateway.settings.load import ring_of
 from gateway.settings.model import Settings
 from gateway.settings.rules import RouteSettings
-from gateway.store.redis import RedisLink, RedisOptions
-from gateway.store.redis_sessions import RedisSessionEngine
-from gateway.store.sealing import Sealer
-from gateway.store.sessions import Sessions
 from gateway.upstream.pool import Pool, parse_upstream_url
 from gateway.web.answers import Answers
 from gateway.web.bodies import MAX_BYTES
 from gateway.web.cookies import CookieOptions
 from gateway.web.front_door import AnyTarget, FrontDoor, Handler, answer_expect_later, unroutable_to
-from gateway.web.storage import SessionStorage, with_session
+from gateway.web.signed_cookies import signed_cookies, with_signed_cookies
+from gateway.web.storage import SessionStorage, save_before_head, with_session
+from gateway.web.users import USERS
 
 FORM_COOKIE = "gw_form"
 _PROBE_SECONDS = 1.0
@@ -58,7 +62,8 @@ class _Parts:
     settings: Settings
     site: Site
     ring: KeyRing
-    sessions: Sessions
+    users: Users
+    store: SessionParts
     storage: SessionStorage
     answers: Answers
     pools: dict[str, Pool]
@@ -72,31 +77,33 @@ def build(settings: Settings) -> Gateway:
     :raises gateway.errors.SettingsError: a file the settings name is wrong.
     """
     parts = _parts(settings)
-    tickets = session_tickets(parts.ring)
     gate = Gate(
         parts.site,
         RouteTable([_route(route, settings) for route in settings.routes]),
         _endpoints(settings),
-        parts.sessions,
-        tickets,
+        parts.store.sessions,
         parts.answers.cookie.name,
     )
-    forward = ForwardHandler(parts.pools, parts.header_policy, parts.site, parts.sessions)
+    forward = ForwardHandler(parts.pools, parts.header_policy, parts.site, parts.store.sessions, parts.storage)
     door = FrontDoor(gate, _handlers(parts, gate), forward, parts.answers)
     app = web.Application(client_max_size=MAX_BYTES, middlewares=[unroutable_to(door)])
     resource = AnyTarget()
     resource.add_route("*", door.handle, expect_handler=answer_expect_later)
     app.router.register_resource(resource)
+    app[USERS] = parts.users
+    app.on_response_prepare.append(save_before_head)
     app.cleanup_ctx.append(partial(_lifetime, parts))
     phase = Phase()
-    return Gateway(app, Health(phase, _probes(parts)).app(), phase, parts.sessions.ping)
+    return Gateway(app, Health(phase, _probes(parts)).app(), phase, parts.store.sessions.ping)
 
 
 def _parts(settings: Settings) -> _Parts:
     site = Site(settings.site.url, settings.site.prefix, settings.site.language)
     ring = parse_ring(ring_of(settings))
-    sessions = _sessions(settings, ring)
-    cookie = _session_cookie(settings, site)
+    checker = PasswordChecker(settings.login.threads)
+    users = Users(_sources(settings, checker))
+    store = session_parts(settings, ring, is_current=users.is_current)
+    cookie = session_cookie(settings)
     own = frozenset(
         prefix + name for prefix in ("", "__Host-", "__Secure-") for name in (settings.session.cookie.name, FORM_COOKIE)
     )
@@ -107,41 +114,30 @@ def _parts(settings: Settings) -> _Parts:
         settings,
         site,
         ring,
-        sessions,
-        SessionStorage(sessions, session_tickets(ring), cookie),
+        users,
+        store,
+        SessionStorage(store.sessions, cookie, keep_at_sign_in=settings.session.keep_at_sign_in),
         Answers(site, Pages(settings.site.title, f"{site.prefix}/static"), cookie),
         {name: Pool(parse_upstream_url(upstream.url)) for name, upstream in settings.upstreams.items()},
-        PasswordChecker(settings.login.threads),
+        checker,
         HeaderPolicy(names, encoding, told.via, told.forwarded, own),
     )
 
 
-def redis_options(settings: Settings) -> RedisOptions:
-    """The slice of the settings that the Redis link needs."""
-    given = settings.redis
-    password = given.password.get_secret_value() if given.password else None
-    return RedisOptions(given.url, given.username, password, given.prefix, given.timeout, given.pool_size)
+def source_names(settings: Settings) -> list[str]:
+    """What sessions remember of each source of users, in the configured order: its file's name; of several files of one
+    name the later ones have a number, too.
+    """
+    names: list[str] = []
+    for source in settings.users:
+        name = f"file:{source.path.name}"
+        names.append(f"{name}#{len(names)}" if name in names else name)
+    return names
 
 
-def _sessions(settings: Settings, ring: KeyRing) -> Sessions:
-    options = redis_options(settings)
-    given = settings.session
-    policy = SessionPolicy(
-        given.cookie.age,
-        given.idle_timeout,
-        given.absolute_timeout,
-        given.touch_interval,
-        given.expire_at_browser_close,
-    )
-    return Sessions(RedisSessionEngine(RedisLink(options), options.prefix), Sealer(ring), policy)
-
-
-def _session_cookie(settings: Settings, site: Site) -> CookieOptions:
-    """``__Host-`` ties the cookie to this host and its root (RFC 6265bis §4.1.3); with a domain or path: ``__Secure-``."""
-    given = settings.session.cookie
-    host_only = given.domain is None and given.path == "/"
-    prefix = ("__Host-" if host_only else "__Secure-") if site.is_https else ""
-    return CookieOptions(prefix + given.name, given.domain, given.path, site.is_https, given.samesite)
+def _sources(settings: Settings, checker: PasswordChecker) -> list[FileUsers]:
+    named = zip(settings.users, source_names(settings), strict=True)
+    return [FileUsers(read_users(source.path), checker, name) for source, name in named]
 
 
 def _form_cookie(site: Site) -> CookieOptions:
@@ -151,7 +147,9 @@ def _form_cookie(site: Site) -> CookieOptions:
 
 def _endpoints(settings: Settings) -> dict[str, Endpoint]:
     prefix = settings.site.prefix
-    endpoints = {f"{prefix}/{name}": Endpoint(name) for name in ("login", "logout", "session")}
+    endpoints = {f"{prefix}/{name}": Endpoint(name) for name in ("login", "logout", "session", "sessions", "password")}
+    endpoints[f"{prefix}/sessions/"] = endpoints[f"{prefix}/sessions"]
+    endpoints[f"{prefix}/session/extend"] = Endpoint("extend")
     endpoints |= {f"{prefix}/static/{name}": Endpoint("static") for name in STATIC}
     endpoints |= {alias.path: Endpoint("login", True, alias.wrong_status) for alias in settings.login.aliases}
     return endpoints | {path: Endpoint("logout", True) for path in settings.logout.aliases}
@@ -159,22 +157,24 @@ def _endpoints(settings: Settings) -> dict[str, Endpoint]:
 
 def _handlers(parts: _Parts, gate: Gate) -> dict[str, Handler]:
     shared = (parts.answers, FormTickets(parts.ring), _form_cookie(parts.site))
-    sources = [
-        FileUsers(read_users(source.path), parts.checker, f"file:{source.path.name}") for source in parts.settings.users
-    ]
     logout = parts.settings.logout
     clear = [CookieOptions(name, secure=parts.site.is_https) for name in logout.clear_cookies]
-    return {
-        "login": with_session(
-            parts.storage,
-            Login(*shared, sources=sources, clear=clear, age=parts.sessions.policy.age, may_pass=gate.may_pass),
-        ),
-        "logout": with_session(
-            parts.storage, Logout(*shared, redirect=logout.redirect, clear=clear, forget=logout.clear_site_data)
-        ),
-        "session": with_session(parts.storage, SessionInfo(parts.answers, parts.sessions.policy)),
-        "static": Static(parts.site),
+    sessions, users = parts.store.sessions, parts.users
+    age, policy = sessions.policy.age, sessions.policy
+    own: dict[str, Handler] = {
+        "login": Login(*shared, users=users, clear=clear, age=age, may_pass=gate.may_pass),
+        "logout": Logout(*shared, redirect=logout.redirect, clear=clear, forget=logout.clear_site_data),
+        "session": SessionInfo(parts.answers, policy),
+        "extend": SessionExtension(parts.answers, policy),
+        "sessions": SessionList(parts.answers, sessions, f"{parts.site.prefix}/sessions"),
+        "password": ChangePassword(*shared, users=users, sessions=sessions),
     }
+    cookies = signed_cookies(parts.ring, secure=parts.site.is_https)
+
+    def dressed(name: str, one: Handler) -> Handler:
+        return with_session(parts.storage, with_signed_cookies(cookies, one), activity=name != "session")
+
+    return {**{name: dressed(name, one) for name, one in own.items()}, "static": Static(parts.site)}
 
 
 def _route(given: RouteSettings, settings: Settings) -> Route:
@@ -205,12 +205,21 @@ def _probes(parts: _Parts) -> dict[str, Probe]:
         (await pool.connect(_PROBE_SECONDS)).abort()
 
     upstreams = {f"upstream:{name}": partial(reach, pool) for name, pool in parts.pools.items()}
-    return {"store": parts.sessions.ping, **upstreams}
+
+    async def keys() -> None:
+        if parts.store.announcements.missing:
+            raise StoreUnavailable("keys are in use that are not in this ring")
+
+    return {"store": parts.store.sessions.ping, "keys": keys, **upstreams}
 
 
-async def _lifetime(parts: _Parts, _: web.Application) -> AsyncIterator[None]:
+async def _lifetime(parts: _Parts, app: web.Application) -> AsyncIterator[None]:
+    tasks = [*await parts.store.start(), asyncio.create_task(parts.users.watch())]
     yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     for pool in parts.pools.values():
         pool.close()
     parts.checker.close()
-    await parts.sessions.close()
+    await parts.store.close()

@@ -57,6 +57,10 @@ _PARTS_IN_CHINESE = {
     "overlong UTF-8": "过长的 UTF-8 编码",
     "holds a character that no text has": "含有非法字符",
     "is missing": "不能为空",
+    "must have 8 to 1024 characters": "长度须为 8 至 1024 个字符",
+    "must not hold control characters": "不能含有控制字符",
+    "the passwords of this account are changed elsewhere": "该账户的密码需在其他地方修改",
+    "the session engine keeps no list of a user's sessions": "会话引擎不保存用户的会话列表",
     "must be a text": "必须是文本",
     "must be true or false": "必须是 true 或 false",
 }
@@ -74,6 +78,8 @@ _ALL = (
         True,
     ),
     Reason("expired_age", 302, "Your session is over; please sign in again", "会话已过期，请重新登录", True),
+    Reason("revoked", 302, "This session was ended; please sign in again", "该会话已被注销，请重新登录", True),
+    Reason("replaced", 302, "You have signed in again meanwhile; please try again", "您已重新登录，请重试", True),
     Reason("wrong_usertype", 302, "Only users of type {wanted} may go there", "用户非{wanted}类型", True),
     Reason("wrong_group", 302, "Only members of {wanted} may go there", "用户不属于{wanted}组", True),
     # -- the sign-in itself
@@ -88,18 +94,26 @@ _ALL = (
         "请求来自其他站点，或表单缺少本站令牌",
     ),
     Reason("throttled", 429, "Too many attempts at once; please try again in a moment", "请求过于频繁，请稍后再试"),
+    Reason(
+        "too_many_sessions",
+        403,
+        "You are signed in on {limit} devices already; sign out on one of them first",
+        "您已在 {limit} 台设备上登录，请先在其中一台退出",
+    ),
     Reason("session_interrupted", 400, "The session was ended while this request ran", "处理请求时会话已被注销"),
     # -- the request
     Reason("bad_request", 400, "The request is malformed: {what}", "请求格式错误：{what}"),
     Reason("bad_field", 400, "{field}: {what}", "{field}：{what}"),
     Reason("ambiguous_path", 400, "The path can be read in two ways: {what}", "路径存在歧义：{what}"),
     Reason("no_route", 404, "There is nothing at this address", "页面不存在"),
+    Reason("no_such_session", 404, "You have no such session", "您没有该会话"),
     Reason("method_not_allowed", 405, "{method} is not possible here", "不支持 {method} 方法"),
     Reason("slow_request", 408, "The request did not arrive in time", "请求接收超时"),
     Reason("too_large", 413, "The request is larger than {limit} bytes", "请求超过 {limit} 字节"),
     Reason("target_too_long", 414, "The address is too long", "请求地址过长"),
     Reason("headers_too_large", 431, "The headers of the request are too large", "请求头过大"),
     Reason("unsupported_type", 415, "Send JSON or a form, not {got}", "请使用 JSON 或表单格式，而不是 {got}"),
+    Reason("not_possible", 501, "That is not possible on this site: {what}", "本站不支持此操作：{what}"),
     Reason("unknown_coding", 501, "The only transfer coding known here is chunked", "仅支持 chunked 传输编码"),
     Reason("unknown_method", 501, "This HTTP method is not known here", "不支持该 HTTP 方法"),
     Reason("expectation_failed", 417, "Only Expect: 100-continue is known", "仅支持 Expect: 100-continue"),
@@ -116,6 +130,12 @@ _ALL = (
         "upstream_nonsense", 502, "The application behind this gateway gave an invalid answer", "后端应用返回了无效响应"
     ),
     Reason("upstream_timeout", 504, "The application behind this gateway took too long", "后端应用响应超时"),
+    Reason(
+        "session_too_large",
+        507,
+        "The session needs {size} bytes; a cookie holds {limit}",
+        "会话需要 {size} 字节，而 Cookie 最多容纳 {limit} 字节",
+    ),
     Reason(
         "internal_error",
         500,
@@ -140,6 +160,11 @@ class GatewayError(Exception):
         self.reason = REASONS[code]
         self.parts = parts
 
+    def __str__(self) -> str:
+        """For authors of handlers and operators, never for clients: :attr:`reason` has the words for those."""
+        cause = getattr(self, "cause", "")
+        return f"{self.reason.code}: {self.reason.words('en', **self.parts)}" + (f" ({cause})" if cause else "")
+
 
 class RequestError(GatewayError):
     """The client sent something that cannot be answered as asked (4xx)."""
@@ -161,6 +186,20 @@ class SessionInterrupted(GatewayError):
 
     def __init__(self) -> None:
         super().__init__("session_interrupted")
+
+
+class TooManySessions(GatewayError):
+    """The user has as many sessions as ``session.max_per_user`` allows, and ``on_limit`` is ``refuse``."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__("too_many_sessions", limit=str(limit))
+
+
+class SessionTooLarge(GatewayError):
+    """The engine ``cookie`` has no room for so much, in bytes."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__("session_too_large", size=str(size), limit=str(limit))
 
 
 class Busy(GatewayError):

@@ -25,9 +25,9 @@ from gateway.core.paths import Target, parse_target
 from gateway.core.refusals import Refusal, Site, refuse, refuse_for
 from gateway.core.routes import Route, RouteTable
 from gateway.core.sessions import Session
-from gateway.core.tickets import Tickets, cookies_named
+from gateway.core.tickets import cookies_named
 from gateway.errors import RequestError, StoreUnavailable
-from gateway.store.sessions import Lost, Sessions
+from gateway.store.sessions import Lost, Presented, Sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Question:
     head: RequestHead
     route: Route
     target: Target
-    session_id: bytes
+    presented: Presented
 
 
 class Gate:
@@ -93,14 +93,12 @@ class Gate:
         routes: RouteTable,
         endpoints: Mapping[str, Endpoint],
         sessions: Sessions,
-        tickets: Tickets,
         cookie_name: str,
     ) -> None:
         self.site = site
         self._routes = routes
         self._endpoints = endpoints
         self._sessions = sessions
-        self._tickets = tickets
         self._cookie_name = cookie_name
 
     async def decide(self, head: RequestHead) -> Verdict:
@@ -108,8 +106,11 @@ class Gate:
         asked = self.ask(head)
         if not isinstance(asked, Question):
             return asked
+        known = self._sessions.known(asked.presented)
+        if known is not None:
+            return self.answer(asked, known)
         try:
-            found = await self._sessions.find(asked.session_id)
+            found = await self._sessions.find(asked.presented)
         except StoreUnavailable as error:
             return self.answer(asked, error)
         return self.answer(asked, found)
@@ -119,7 +120,7 @@ class Gate:
         try:
             check_head(head)
             target = parse_target(head.target)
-            endpoint = self._endpoints.get(target.path)
+            endpoint = self._endpoint(target.path)
             if endpoint is not None:
                 return Serve(endpoint, target)
             route = self._route(target.path)
@@ -128,6 +129,13 @@ class Gate:
         if route is None:
             return Refuse(refuse(head, self.site, "no_route"))
         return self._ask_session(head, route, target)
+
+    def _endpoint(self, path: str) -> Endpoint | None:
+        """One of our own at this path; below our prefix one whose path ends with ``/`` has what is below it."""
+        endpoint = self._endpoints.get(path)
+        if endpoint is None and path.startswith(self.site.prefix + "/"):
+            return self._endpoints.get(path.rpartition("/")[0] + "/")
+        return endpoint
 
     def _route(self, path: str) -> Route | None:
         """The rule for a path; below our own prefix there is nothing for backends."""
@@ -145,24 +153,25 @@ class Gate:
     def _ask_session(self, head: RequestHead, route: Route, target: Target) -> Verdict | Question:
         if route.identity == "none":
             return Forward(route, target)
-        session_id = self.session_id(head)
-        if session_id is not None:
-            return Question(head, route, target, session_id)
+        try:
+            presented = self.presented(head)
+        except StoreUnavailable as error:
+            return self._without(head, route, target, error)
+        if presented is not None:
+            return Question(head, route, target, presented)
         if route.identity == "optional":
             return Forward(route, target)
         return Refuse(refuse(head, self.site, "no_session", rules=route.refuse), route)
 
-    def session_id(self, head: RequestHead) -> bytes | None:
-        """The id in the first cookie of our name that authenticates, or None: strangers cost the store nothing."""
-        return self._tickets.first(cookies_named(head.headers.getall("Cookie", ()), self._cookie_name))
+    def presented(self, head: RequestHead) -> Presented | None:
+        """The first cookie of our name that authenticates, or None: strangers cost the store nothing."""
+        return self._sessions.presented(cookies_named(head.headers.getall("Cookie", ()), self._cookie_name))
 
     def answer(self, asked: Question, found: Session | Lost | StoreUnavailable) -> Forward | Refuse:
         """Session and access."""
         route = asked.route
         if not isinstance(found, Session):
-            if route.identity == "optional":
-                return Forward(route, asked.target)
-            return self._refuse_lost(asked, found)
+            return self._without(asked.head, route, asked.target, found)
         user = found.record.user
         if user is None:  # a session before sign-in
             if route.identity == "optional":
@@ -174,10 +183,12 @@ class Gate:
             return Refuse(refusal, route, user)
         return Forward(route, asked.target, found)
 
-    def _refuse_lost(self, asked: Question, found: Lost | StoreUnavailable) -> Refuse:
+    def _without(
+        self, head: RequestHead, route: Route, target: Target, found: Lost | StoreUnavailable
+    ) -> Forward | Refuse:
         """A cookie that is definitely dead is deleted; in an outage it is left alone (founding decision 1)."""
+        if route.identity == "optional":
+            return Forward(route, target)
         if isinstance(found, StoreUnavailable):
-            return Refuse(refuse_for(asked.head, self.site, found, asked.route.refuse), asked.route, error=found)
-        return Refuse(
-            refuse(asked.head, self.site, found.code, rules=asked.route.refuse, drop_cookie=True), asked.route
-        )
+            return Refuse(refuse_for(head, self.site, found, route.refuse), route, error=found)
+        return Refuse(refuse(head, self.site, found.code, rules=route.refuse, drop_cookie=True), route)

@@ -171,7 +171,9 @@ async def _warn_without_store(gateway: Gateway) -> None:
         await gateway.ping_store()
     except StoreUnavailable as error:
         fields = {"cause": error.cause}
-        log.warning("Redis cannot be used yet; who is signed in gets 503 until it can", extra={"fields": fields})
+        log.warning(
+            "the session store cannot be used yet; what needs it gets 503 until it can", extra={"fields": fields}
+        )
 
 
 async def _drain(runner: web.AppRunner, signals: asyncio.Queue[int], seconds: float) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from gateway import app
+from gateway import app, engines
 from gateway.errors import SettingsError
 from gateway.settings import Settings, load_settings
-from gateway.settings.model import _FORM_COOKIE
 from gateway.settings.schema import schema_text
+from gateway.settings.stores import _FORM_COOKIE
 from gateway.settings.words import all_settings
 from tests.harness import MASTER, OTHER_MASTER, ROOT, run_gateway
 from tests.test_docs import setting
@@ -131,6 +131,18 @@ WRONG_VALUES = {
     "SameSite=None on http": (
         "session: {cookie: {samesite: None}}",
         "c.yaml:5: session.cookie.samesite: None works on https sites only (site.url)",
+    ),
+    "a grace longer than the interval": (
+        "session: {rotate_interval: 60, rotate_grace: 61}",
+        "c.yaml:5: session.rotate_grace: must not be longer than rotate_interval, which is 60 s",
+    ),
+    "a grace longer than the default interval": (
+        "session:\n  rotate_grace: '901'",
+        "c.yaml:6: session.rotate_grace: must not be longer than rotate_interval, which is 900 s",
+    ),
+    "an interval shorter than the default grace": (
+        "session: {rotate_interval: 9.0}",
+        "c.yaml:5: session.rotate_interval: must be 0 or at least rotate_grace, which is 10 s",
     ),
     "another kind of store": (
         "redis: {url: 'http://x'}",
@@ -393,6 +405,25 @@ def test_sections_lists_and_values_with_nothing_behind_them_have_their_defaults(
     assert load(folder, BASE + empty) == load(folder, BASE)
 
 
+GOOD_ROTATIONS = [
+    "rotate_interval: 0",
+    "rotate_interval: 0, rotate_grace: 99",
+    "rotate_interval: 10",
+    "rotate_grace: 900",
+]
+
+
+@pytest.mark.parametrize("given", GOOD_ROTATIONS)
+def test_a_grace_as_long_as_the_interval_is_fine_and_without_rotation_any_is(given: str, folder: Path) -> None:
+    assert load(folder, f"{BASE}session: {{{given}}}").session.engine == "redis"
+
+
+@pytest.mark.parametrize("wrong", ["true", "[1]", "nan", "-5", "x"])
+def test_a_grace_that_is_no_number_of_seconds_is_one_problem(wrong: str, folder: Path) -> None:
+    (said,) = problems(folder, f"{BASE}session: {{rotate_interval: 5, rotate_grace: {wrong}}}")
+    assert said.startswith("c.yaml:5: session.rotate_grace: must be ")
+
+
 def test_yes_and_no_are_flags_where_a_flag_is_wanted_and_words_elsewhere(folder: Path) -> None:
     text = f"{NO_ROUTES}routes:\n  - {{path: /, access: {{groups: [no, yes, on]}}}}\n"
     settings = load(folder, text + "headers: {via: no, forwarded: yes}\nsite: {title: no}\n")
@@ -578,7 +609,7 @@ def test_the_settings_hide_their_secrets_in_repr(folder: Path) -> None:
     settings = load(folder, BASE + f"redis: {{password: {SECRET}, url: 'redis://:{SECRET}@x'}}\n")
     assert SECRET not in repr(settings) + str(settings)
     assert MASTER not in repr(settings) + str(settings)
-    assert SECRET not in repr(app.redis_options(settings))
+    assert SECRET not in repr(engines.redis_options(settings))
 
 
 # -- files that the configuration names
@@ -651,6 +682,7 @@ def clone(tmp_path: Path) -> Path:
         (config / path.name).write_bytes(path.read_bytes())
     done = run_gateway("secrets", "--dir", "secrets", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    (tmp_path / "secrets/redis-ca.crt").touch()  # as an operator with TLS has put it there
     done = run_gateway("users", "add", "me", "--file", "secrets/users.yaml", "--generate", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     return tmp_path

@@ -10,9 +10,12 @@ import pytest
 
 from gateway.core.keys import parse_ring
 from gateway.core.sessions import SessionPolicy, SessionRecord
-from gateway.store.engine import Kept
-from gateway.store.sealing import Sealer
+from gateway.core.tickets import session_tickets
+from gateway.store.announcements import Announcements
+from gateway.store.memory import MemorySessionEngine
+from gateway.store.serializers import serializer_named
 from gateway.store.sessions import Sessions
+from gateway.store.values import Values
 from tests.harness import MASTER, ROOT
 
 
@@ -27,43 +30,16 @@ def test_a_parser_without_c_is_no_parser() -> None:
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
 
 
-class Nothing:
-    """An engine that keeps nothing and remembers what it was given."""
-
-    def __init__(self) -> None:
-        self.names: list[bytes] = []
-
-    async def load(self, name: bytes) -> Kept | None:
-        return None
-
-    async def create(self, name: bytes, value: bytes, touched: float, ttl: float) -> bool:
-        self.names.append(name)
-        return True
-
-    async def update(self, name: bytes, value: bytes, touched: float, ttl: float) -> bool:
-        return False
-
-    async def touch(self, name: bytes, touched: float, ttl: float) -> None:
-        return None
-
-    async def delete(self, name: bytes) -> bool:
-        return False
-
-    async def ping(self) -> None:
-        return None
-
-    async def close(self) -> None:
-        return None
-
-
 async def test_no_randomness_means_no_session() -> None:
     """P57: a failing random source must never fall back to ids that can be guessed."""
 
     def broken(size: int) -> bytes:
         raise NotImplementedError("no source of randomness")
 
-    engine = Nothing()
-    sessions = Sessions(engine, Sealer(parse_ring(MASTER)), SessionPolicy(), entropy=broken)
+    ring, engine = parse_ring(MASTER), MemorySessionEngine(1.0)
+    values, announcements = Values(ring, serializer_named("json")), Announcements(engine, ring, poll=1.0)
+    sessions = Sessions(engine, values, session_tickets(ring), announcements, SessionPolicy(), entropy=broken)
     with pytest.raises(NotImplementedError):
         await sessions.create(SessionRecord(0, 0))
-    assert engine.names == []
+    sessions = Sessions(engine, values, session_tickets(ring), announcements, SessionPolicy())
+    assert await sessions.create(SessionRecord(0, 0)), "and with one there is a session"

@@ -96,7 +96,7 @@ def refuse(
         reason.words(language, **parts),
         _redirect(head, site, rules, page_load) if reason.sign_in_helps else None,
         _headers(status, reason, site),
-        drop_cookie,
+        drop_cookie and code != "replaced",  # the browser has another one by now, of the same name
         code in _CLOSES,
     )
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from gateway.core.keys import ID_BYTES, KeyRing, MasterKey, b64url, from_b64url
 
 SESSION_ID_BYTES = 32
 NONCE_BYTES = 16
 MAC_BYTES = 16
+COOKIES_TRIED = 20
+"""Of one name, in one request. A sibling site can plant some before ours; each costs a MAC or more."""
 _BLANK = " \t"  # not all that Unicode calls blank: what is a cookie of ours here must be one where it is removed, too
 
 
@@ -51,6 +54,11 @@ class Tickets:
             return None
         return message[ID_BYTES:]
 
+    def unknown_key(self, text: str) -> bytes | None:
+        """The key id of a text that has the form of a ticket but whose key is not in the ring, else None."""
+        data = from_b64url(text) if len(text) == self._text_length else None
+        return data[:ID_BYTES] if data is not None and self._ring.get(data[:ID_BYTES]) is None else None
+
     def first(self, candidates: Iterable[str]) -> bytes | None:
         """The content of the first candidate that authenticates: a sibling site may have set one of our name (P49)."""
         return next((content for text in candidates if (content := self.open(text)) is not None), None)
@@ -79,7 +87,12 @@ class FormTickets(Tickets):
 
 
 def cookies_named(headers: Iterable[str], name: str) -> Iterator[str]:
-    """The values of all cookies of exactly this name in the ``Cookie`` headers, in order (RFC 6265 §5.4; case counts)."""
+    """The values of the cookies of exactly this name in the ``Cookie`` headers, in order (RFC 6265 §5.4; case counts): the
+    first :data:`COOKIES_TRIED`."""
+    return islice(_named(headers, name), COOKIES_TRIED)
+
+
+def _named(headers: Iterable[str], name: str) -> Iterator[str]:
     for header in headers:
         for pair in header.split(";"):
             key, equals, value = pair.partition("=")

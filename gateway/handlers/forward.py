@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from gateway.core.caching import may_be_shared
 from gateway.core.headers import (
     HeaderPolicy,
     Origin,
@@ -20,9 +21,8 @@ from gateway.core.headers import (
     response_headers,
 )
 from gateway.core.refusals import Site
-from gateway.core.routes import Route
-from gateway.core.sessions import Session, needs_touch
-from gateway.errors import RequestError, UpstreamError
+from gateway.core.sessions import Session
+from gateway.errors import GatewayError, RequestError, UpstreamError
 from gateway.gate import Forward
 from gateway.store.sessions import Sessions
 from gateway.upstream.exchange import Exchange, UpstreamRequest
@@ -30,6 +30,7 @@ from gateway.upstream.pool import Pool
 from gateway.web.bodies import invite_body
 from gateway.web.proxied import ProxiedResponse
 from gateway.web.state import STATE, RequestState
+from gateway.web.storage import SessionStorage
 
 log = logging.getLogger("gateway.forward")
 
@@ -37,32 +38,27 @@ log = logging.getLogger("gateway.forward")
 class ForwardHandler:
     """Carries out the verdict ``Forward``."""
 
-    def __init__(self, pools: Mapping[str, Pool], policy: HeaderPolicy, site: Site, sessions: Sessions) -> None:
+    def __init__(
+        self, pools: Mapping[str, Pool], policy: HeaderPolicy, site: Site, sessions: Sessions, storage: SessionStorage
+    ) -> None:
         self._pools = pools
         self._policy = policy
         self._site = site
         self._sessions = sessions
-        self._touching: set[asyncio.Task[None]] = set()
+        self._storage = storage
 
     async def __call__(self, request: web.BaseRequest, verdict: Forward) -> web.StreamResponse:
         """:raises UpstreamError: before the answer began; afterwards the client's connection is aborted."""
         state = request[STATE]
         if verdict.session is not None:
-            self._note_activity(verdict.session)
+            self._sessions.note_activity(verdict.session)
         pool = self._pools[verdict.route.upstream]
         started = time.perf_counter()
         try:
             async with Exchange(pool, self._outgoing(request, verdict, pool), verdict.route.timeouts) as exchange:
-                return await self._pass_back(request, exchange, verdict.route)
+                return await self._pass_back(request, exchange, verdict)
         finally:
             state.line.upstream_seconds = time.perf_counter() - started
-
-    def _note_activity(self, session: Session) -> None:
-        """In the background: it must neither delay nor fail the request (hazard R3)."""
-        if needs_touch(session, self._sessions.policy, time.time()):
-            task = asyncio.create_task(self._sessions.touch(session))
-            self._touching.add(task)
-            task.add_done_callback(self._touching.discard)
 
     def _outgoing(self, request: web.BaseRequest, verdict: Forward, pool: Pool) -> UpstreamRequest:
         state = request[STATE]
@@ -105,12 +101,14 @@ class ForwardHandler:
         except (HttpProcessingError, web.RequestPayloadError, ClientPayloadError) as error:
             raise RequestError("bad_request", what="its body is not framed as HTTP says") from error
 
-    async def _pass_back(self, request: web.BaseRequest, exchange: Exchange, route: Route) -> web.StreamResponse:
-        line = request[STATE].line
+    async def _pass_back(self, request: web.BaseRequest, exchange: Exchange, verdict: Forward) -> web.StreamResponse:
+        line, route = request[STATE].line, verdict.route
         line.upstream_status = line.status = exchange.head.status
         headers, stolen = response_headers(exchange.head.headers, self._policy.own_cookies, route.cache)
         if stolen:
             log.warning("a backend tried to set the gateway's own cookie", extra={"fields": {"route": route.name}})
+        if verdict.session is not None and self._sessions.renewal_is_due(verdict.session):
+            headers = await self._renew(verdict.session, request.method, exchange.head.status, headers)
         head, closes = exchange.head, request[STATE].ends_connection
         response = ProxiedResponse(head.status, head.reason, headers, closes=closes)
         await response.prepare(request)
@@ -123,6 +121,22 @@ class ForwardHandler:
         finally:
             line.sent = response.sent
         return response
+
+    async def _renew(self, session: Session, method: str, status: int, headers: RawHeaderList) -> RawHeaderList:
+        """A new cookie beside the backend's answer, unless a shared cache may store that. What fails now is tried again
+        with the next request: this one was let through already."""
+        is_shared = may_be_shared(method, status, headers)
+        if is_shared and not self._sessions.renewal_is_urgent(session):
+            return headers
+        try:
+            renewed = await self._sessions.renew(session)
+        except GatewayError as error:
+            fields = {"reason": error.reason.code, "cause": getattr(error, "cause", "")}
+            log.warning("a session was not given its new cookie", extra={"fields": fields})
+            return headers
+        if is_shared:
+            headers, _ = response_headers(headers, frozenset(), "private")
+        return [*headers, (b"Set-Cookie", self._storage.cookie_header(renewed))]
 
     @staticmethod
     def _break_off(request: web.BaseRequest, error: UpstreamError) -> None:

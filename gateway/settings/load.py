@@ -19,7 +19,9 @@ from gateway.settings.whole import check_whole
 from gateway.settings.words import is_listed, words
 from gateway.settings.yaml_file import read_yaml
 
-_SECRETS = (("redis", "password"), ("keys", "master"))
+_SECRETS = (("redis", "password"), ("redis", "sentinel_password"), ("sql", "url"), ("keys", "master"))
+
+_REDIS_FILES = ("ca_file", "cert_file", "key_file")
 
 
 @dataclass(slots=True)
@@ -58,7 +60,7 @@ def _settings(data: dict[str, Any], environment: Mapping[str, str], checks: _Che
     _read_secret_files(data, checks)
     settings = _validate(data, checks)
     check_whole(data, checks.add)
-    _check_user_files(data, checks)
+    _check_named_files(data, checks)
     if checks.problems or settings is None:
         raise SettingsError(sorted(checks.problems, key=lambda problem: _line_order(problem.where)))
     return _with_absolute_paths(settings, checks.folder)
@@ -111,17 +113,21 @@ def _read_secret_file(part: dict[str, Any], name: str, file: str, loc: Loc, chec
             checks.add(loc, "the file is empty")
 
 
-def _check_user_files(data: dict[str, Any], checks: _Checks) -> None:
-    users = data.get("users")
+def _check_named_files(data: dict[str, Any], checks: _Checks) -> None:
+    users, redis = data.get("users"), data.get("redis")
+    named: list[tuple[Loc, Any]] = []
     for index, source in enumerate(users if isinstance(users, list) else ()):
-        path = source.get("path") if isinstance(source, dict) else None
+        named.append((("users", index, "path"), source.get("path") if isinstance(source, dict) else None))
+    if isinstance(redis, dict):
+        named += [(("redis", name), redis.get(name)) for name in _REDIS_FILES]
+    for loc, path in named:
         if not isinstance(path, str):
             continue
         try:
             (checks.folder / path).open("rb").close()
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or "not a path"
-            checks.add(("users", index, "path"), f"{checks.folder / path} cannot be read: {why}")
+            checks.add(loc, f"{checks.folder / path} cannot be read: {why}")
 
 
 def _validate(data: Mapping[str, Any], checks: _Checks) -> Settings | None:
@@ -138,7 +144,21 @@ def _validate(data: Mapping[str, Any], checks: _Checks) -> Settings | None:
 
 def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
     users = tuple(source.model_copy(update={"path": folder / source.path}) for source in settings.users)
-    return settings.model_copy(update={"users": users})
+    files = {name: folder / path for name in _REDIS_FILES if (path := getattr(settings.redis, name)) is not None}
+    session, path = settings.session, settings.session.file.path
+    if path is not None:
+        session = session.model_copy(update={"file": session.file.model_copy(update={"path": folder / path})})
+    sql = settings.sql.model_copy(update={"url": _absolute_sqlite(settings.sql.url, folder)})
+    redis = settings.redis.model_copy(update=files)
+    return settings.model_copy(update={"users": users, "redis": redis, "session": session, "sql": sql})
+
+
+def _absolute_sqlite(url: SecretStr | None, folder: Path) -> SecretStr | None:
+    """``sqlite:///x.db`` is a path like any other here: every process and command means the same file."""
+    scheme, found, path = url.get_secret_value().partition(":///") if url else ("", "", "")
+    if not found or not scheme.startswith("sqlite") or path.startswith(("/", ":memory:")) or not path:
+        return url
+    return SecretStr(f"{scheme}:///{folder / path}")
 
 
 def ring_of(settings: Settings) -> str:

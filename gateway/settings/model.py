@@ -15,21 +15,18 @@ from pydantic import Field, SecretStr, field_validator
 from gateway.core.keys import parse_ring
 from gateway.core.redirects import safe_next
 from gateway.settings.rules import RouteSettings, UpstreamSettings
+from gateway.settings.stores import RedisSettings, SessionSettings, SqlSettings
 from gateway.settings.values import (
     Port,
     Seconds,
-    ShortSeconds,
     Slice,
     Whole,
-    WholeSeconds,
     Words,
     check_decoded_path,
-    check_redis_url,
     check_site_url,
     is_token,
 )
 
-_FORM_COOKIE = "gw_form"
 _NOT_FOR_IDENTITY = frozenset(
     {"host", "cookie", "authorization", "connection", "content-length", "content-type", "transfer-encoding", "te"}
     | {"trailer", "upgrade", "expect"}
@@ -85,31 +82,6 @@ class ManagementSettings(Slice):
     port: Port = Field(8081, description="Port of the management listener; 0: any free one.")
 
 
-class RedisSettings(Slice):
-    """Where sessions live."""
-
-    url: str = Field(
-        "redis://127.0.0.1:6379/0",
-        repr=False,
-        description="redis://HOST:PORT/DB, rediss:// (TLS) or unix:///PATH; a password in it is better in password_file.",
-    )
-    username: str | None = Field(None, description="User of Redis (ACL); none: the default user.")
-    password: SecretStr | None = Field(None, description="Password of Redis; better in a file.")
-    password_file: Path | None = Field(None, description="File that holds the password.")
-    prefix: str = Field(
-        "gw:", max_length=64, description="Start of every key, so that several sites can share one Redis."
-    )
-    timeout: ShortSeconds = Field(
-        1.0, description="Seconds for one command in all, 30 at most; then the answer is 503."
-    )
-    pool_size: Whole = Field(32, ge=1, le=10000, description="Connections per process.")
-
-    @field_validator("url")
-    @classmethod
-    def _check_url(cls, value: str) -> str:
-        return check_redis_url(value)
-
-
 class KeySettings(Slice):
     """The ring of master keys, from which the keys for cookies and records are derived."""
 
@@ -124,59 +96,6 @@ class KeySettings(Slice):
         if value is not None:
             parse_ring(value.get_secret_value())
         return value
-
-
-class CookieSettings(Slice):
-    """The session's cookie (Django: SESSION_COOKIE_*)."""
-
-    name: str = Field(
-        "gw_session", description="Name of the cookie; prefixed __Host- or __Secure- when the site is https."
-    )
-    age: WholeSeconds = Field(
-        14 * 86400, description="Seconds a session lives after it was last written, and the most that the cookie says."
-    )
-    domain: str | None = Field(None, description="Domain of the cookie; set it only to share sessions with subdomains.")
-    path: str = Field("/", description="Path below which the browser sends the cookie.")
-    samesite: Literal["Lax", "Strict", "None"] = Field(
-        "Lax", description="Lax, Strict or None: when requests from other sites carry the cookie; None needs https."
-    )
-
-    @field_validator("name")
-    @classmethod
-    def _check_name(cls, value: str) -> str:
-        if not is_token(value) or value.startswith("__"):
-            raise ValueError("must be a cookie name of letters, digits, _ or -, without a prefix (it gets its own)")
-        if value == _FORM_COOKIE:
-            raise ValueError(f"{_FORM_COOKIE} is the cookie of the gateway's own forms; take another name")
-        return value
-
-    @field_validator("domain")
-    @classmethod
-    def _check_domain(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", value):
-            raise ValueError("must be a host name like example.org")
-        return value
-
-    @field_validator("path")
-    @classmethod
-    def _check_path(cls, value: str) -> str:
-        if not re.fullmatch(r"/[A-Za-z0-9._~/-]*", value):
-            raise ValueError("must begin with / and hold letters, digits, . _ ~ - only")
-        return value
-
-
-class SessionSettings(Slice):
-    """How long a session lives."""
-
-    cookie: CookieSettings = CookieSettings()
-    idle_timeout: WholeSeconds = Field(30 * 60, description="Seconds without a request after which a session is over.")
-    absolute_timeout: WholeSeconds = Field(
-        12 * 3600, description="Seconds after signing in when a session is over, come what may."
-    )
-    touch_interval: WholeSeconds = Field(60, description="Seconds: activity is written to Redis at most this often.")
-    expire_at_browser_close: bool = Field(
-        False, description="true: who does not say whether to be remembered gets a cookie without an age."
-    )
 
 
 class LoginAlias(Slice):
@@ -296,6 +215,7 @@ class Settings(Slice):
     server: ServerSettings = ServerSettings()
     management: ManagementSettings = ManagementSettings()
     redis: RedisSettings = RedisSettings()
+    sql: SqlSettings = SqlSettings()
     keys: KeySettings = KeySettings()
     session: SessionSettings = SessionSettings()
     login: LoginSettings = LoginSettings()

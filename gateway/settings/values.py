@@ -6,7 +6,7 @@ import re
 from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from gateway.core.head import is_host
 
@@ -24,6 +24,7 @@ Port = Annotated[int, Field(ge=0, le=65535), _NO_FLAG]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False), _NO_FLAG]
 ShortSeconds = Annotated[float, Field(gt=0, le=30, allow_inf_nan=False), _NO_FLAG]
 WholeSeconds = Annotated[int, Field(gt=0, le=10 * 366 * 86400), _NO_FLAG]
+SecondsOrNone = Annotated[int, Field(ge=0, le=10 * 366 * 86400), _NO_FLAG]
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _UPSTREAM = re.compile(r"https?://[^/?#@\s]+/?")
 _REDIS_OPTIONS = frozenset({"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"})
@@ -39,6 +40,26 @@ Words = Annotated[
     BeforeValidator(_listed),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
+
+
+def _check_address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not is_host(value) or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("must be HOST:PORT")
+    return value
+
+
+Addresses = Annotated[
+    tuple[Annotated[str, AfterValidator(_check_address)], ...],
+    BeforeValidator(_listed),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
+def address_pair(value: str) -> tuple[str, int]:
+    """``HOST:PORT`` as two."""
+    host, _, port = value.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def is_token(value: str) -> bool:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from gateway.settings.model import ManagementSettings, ServerSettings, SiteSettings
 from gateway.settings.sources import Loc
+from gateway.settings.stores import SessionSettings
 
 Add = Callable[[Loc, str], None]
+_WITH_DIRECTORY = ("redis", "sql", "cached_sql")
+_OTHERS = "redis, sql and cached_sql"
 
 
 def check_whole(data: dict[str, Any], add: Add) -> None:
@@ -23,9 +28,56 @@ def check_whole(data: dict[str, Any], add: Add) -> None:
     _check_listeners(data, add)
     _check_routes(data, add)
     _check_aliases(data, add)
-    cookie, url = _at(data, "session", "cookie"), _at(data, "site").get("url")
-    if cookie.get("samesite") == "None" and not str(url or "").startswith("https:"):
+    _check_session(data, add)
+    _check_rotation(data, add)
+    _check_redis(data, add)
+
+
+def _check_session(data: dict[str, Any], add: Add) -> None:
+    session, cookie = _at(data, "session"), _at(data, "session", "cookie")
+    https = str(_at(data, "site").get("url") or "").startswith("https:")
+    if cookie.get("samesite") == "None" and not https:
         add(("session", "cookie", "samesite"), "None works on https sites only (site.url)")
+    if cookie.get("secure") is True and not https:
+        add(("session", "cookie", "secure"), "browsers would not send the cookie: site.url is not https")
+    engine = str(session.get("engine", "redis"))
+    if engine == "memory" and _at(data, "server").get("workers") not in (None, 1, "1"):
+        add(("session", "engine"), "memory is for one process: server.workers must be 1")
+    if session.get("max_per_user") is not None and engine not in _WITH_DIRECTORY:
+        add(("session", "max_per_user"), f"the engine {engine} cannot count a user's sessions; {_OTHERS} can")
+
+
+def _check_rotation(data: dict[str, Any], add: Add) -> None:
+    """With a longer grace an id would still work when its successor is replaced already."""
+    session, default = _at(data, "session"), SessionSettings()
+    interval = _number(session.get("rotate_interval", default.rotate_interval))
+    grace = _number(session.get("rotate_grace", default.rotate_grace))
+    if not 0 < interval < grace:
+        return
+    if "rotate_grace" in session:
+        add(("session", "rotate_grace"), f"must not be longer than rotate_interval, which is {interval:.0f} s")
+    else:
+        add(("session", "rotate_interval"), f"must be 0 or at least rotate_grace, which is {grace:.0f} s")
+
+
+def _number(value: object) -> float:
+    """NaN for what is none: that is said elsewhere."""
+    try:
+        return float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def _check_redis(data: dict[str, Any], add: Add) -> None:
+    redis = _at(data, "redis")
+    if redis.get("cluster") and redis.get("sentinels"):
+        add(("redis", "cluster"), "a Cluster needs no Sentinels: give one of the two")
+    if redis.get("cluster") and re.search(r"://[^/]*/0*[1-9]|[?&]db=0*[1-9]", str(redis.get("url") or "")):
+        add(("redis", "url"), "a Cluster has no databases but 0")
+    if redis.get("nodes") and not redis.get("cluster"):
+        add(("redis", "nodes"), "nodes are those of a Cluster: set cluster: true")
+    if bool(redis.get("cert_file")) != bool(redis.get("key_file")):
+        add(("redis", "cert_file"), "cert_file and key_file go together")
 
 
 def _at(data: dict[str, Any], *path: str) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""What outlives a request. Engines keep bytes; ``sessions`` knows what they mean; ``sealing`` makes them unreadable."""
+"""What outlives a request. Engines keep bytes; ``values`` seals them; ``sessions`` knows what they mean."""

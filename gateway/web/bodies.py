@@ -16,6 +16,7 @@ from gateway.web.state import STATE
 MAX_BYTES = 64 * 1024
 SECONDS = 30.0
 FORM_TYPE = "application/x-www-form-urlencoded"
+_FORM_TYPES = frozenset({FORM_TYPE, "multipart/form-data", "text/plain"})  # the three of HTML's <form enctype>
 _MAX_FIELDS = 100
 
 
@@ -34,6 +35,11 @@ def media_type(request: web.BaseRequest) -> str:
 def is_form(request: web.BaseRequest) -> bool:
     """Does the body say it is a form? Only the plain kind: a multipart one is for files."""
     return media_type(request) == FORM_TYPE
+
+
+def may_be_foreign_form(request: web.BaseRequest) -> bool:
+    """Does it say a type that any page can post to any site, with or without a body?"""
+    return media_type(request) in _FORM_TYPES
 
 
 async def read_fields(request: web.Request) -> dict[str, Any]:

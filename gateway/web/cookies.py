@@ -19,10 +19,12 @@ class CookieOptions:
     path: str = "/"
     secure: bool = False
     samesite: Literal["Lax", "Strict", "None"] = "Lax"
+    httponly: bool = True
 
     def set(self, response: web.StreamResponse, value: str, max_age: int | None) -> None:
         """``max_age`` in seconds, None: until the browser is closed."""
         expires = None if max_age is None else formatdate(time.time() + max_age, usegmt=True)
+        response.cookies.pop(self.name, None)  # aiohttp mixes the attributes of a cookie that is set twice
         response.set_cookie(
             self.name,
             value,
@@ -31,9 +33,15 @@ class CookieOptions:
             domain=self.domain,
             path=self.path,
             secure=self.secure,
-            httponly=True,
+            httponly=self.httponly,
             samesite=self.samesite,
         )
+
+    def header(self, value: str, max_age: int | None) -> str:
+        """The value of a ``Set-Cookie`` header, for a response that is none of aiohttp's."""
+        draft = web.StreamResponse()
+        self.set(draft, value, max_age)
+        return draft.cookies[self.name].OutputString()
 
     def drop(self, response: web.StreamResponse) -> None:
         """Deletes it in the browser."""

@@ -16,7 +16,7 @@ from gateway.core.redirects import safe_next
 from gateway.core.tickets import NONCE_BYTES, FormTickets, cookies_named
 from gateway.errors import Language, RequestError
 from gateway.web.answers import Answers
-from gateway.web.bodies import is_form, read_fields
+from gateway.web.bodies import is_form, may_be_foreign_form, read_fields
 from gateway.web.cookies import CookieOptions
 from gateway.web.cross_site import require_same_site
 from gateway.web.session import WebSession
@@ -96,9 +96,9 @@ class OwnEndpoint(ABC):
 
         :raises RequestError: 403 ``cross_site``, or what :func:`~gateway.web.bodies.read_fields` raises.
         """
-        is_proven = require_same_site(head_of(request), self.site)
+        needs_token = not require_same_site(head_of(request), self.site) and may_be_foreign_form(request)
         fields = await read_fields(request)
-        if not is_proven and is_form(request) and not self._token_fits(request, fields.get("csrf")):
+        if needs_token and not self._token_fits(request, fields.get("csrf")):
             raise RequestError("cross_site")
         return fields
 

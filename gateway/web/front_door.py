@@ -77,7 +77,7 @@ class FrontDoor:
         line = state.line
         line.decision = type(verdict).__name__.lower()
         if isinstance(verdict, Serve):
-            state.endpoint = verdict.endpoint
+            state.endpoint, state.path = verdict.endpoint, verdict.target.path
             line.route = verdict.endpoint.handler
             return await self._to_the_end(self._handlers[verdict.endpoint.handler](request))
         line.route = verdict.route.name if verdict.route else ""

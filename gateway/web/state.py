@@ -18,6 +18,8 @@ class RequestState:
     head: RequestHead
     line: AccessLine
     endpoint: Endpoint | None = None
+    path: str = ""
+    """What rules match: decoded, without query, whatever form the target had. For our own endpoints."""
     invited: bool = False
     """Has a client that waits for ``100 Continue`` been told to send its body?"""
 

@@ -27,7 +27,7 @@ async def test_all_is_well(management: Any) -> None:
     response = await client.get("/readyz")
     body = await response.json()
     assert (response.status, body["status"]) == (200, "ok")
-    assert body["components"] == {"store": "ok", "upstream:demo": "ok"}
+    assert body["components"] == {"store": "ok", "keys": "ok", "upstream:demo": "ok"}
     assert response.headers["Cache-Control"] == "no-store"
 
 
@@ -49,7 +49,10 @@ async def test_a_backend_that_is_away_is_named(management: Any, backend: Recordi
     client, _ = management
     await backend.stop()
     body = await (await client.get("/readyz")).json()
-    assert (body["status"], body["components"]) == ("degraded", {"store": "ok", "upstream:demo": "unavailable"})
+    assert (body["status"], body["components"]) == (
+        "degraded",
+        {"store": "ok", "keys": "ok", "upstream:demo": "unavailable"},
+    )
 
 
 @pytest.mark.parametrize("phase", ["starting", "draining"])

@@ -62,7 +62,7 @@ def dead(orders: Page, site: Site) -> Page:
 
 # -- fetch and XHR, and every way in which a session can be gone
 ENDINGS = [
-    pytest.param(_ended_elsewhere, "unknown_session", id="ended elsewhere"),
+    pytest.param(_ended_elsewhere, "revoked", id="ended elsewhere"),
     pytest.param(_cookie_cleared, "no_session", id="cookie cleared"),
     pytest.param(_cookie_forged, "no_session", id="cookie forged"),
     pytest.param(_cookie_changed, "no_session", id="cookie changed in its last character"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 import pytest
@@ -18,11 +18,12 @@ from gateway.core.sessions import Session, SessionRecord
 from gateway.core.tickets import session_tickets
 from gateway.errors import StoreUnavailable
 from gateway.gate import Endpoint, Forward, Gate, Question, Refuse, Serve, Verdict
-from gateway.store.sessions import Lost, Sessions
+from gateway.store.sessions import Lost, Presented, Sessions
 from tests.core.tables import BROWSER, head, table
 
 T = TypeVar("T")
 COOKIE = "gw_session"
+UNKNOWN_KEY = "sealed-elsewhere"
 TICKETS = session_tickets(KeyRing([MasterKey(bytes(32))]))
 FOREIGN = session_tickets(KeyRing([MasterKey(b"x" * 32)]))
 MGR, USER, NOBODY, OLD, GONE, DOWN = (bytes([number]) * 32 for number in range(6))
@@ -44,14 +45,26 @@ KEPT: dict[bytes, Session | Lost] = {
 class Store:
     """Finds what is kept; away for the session named ``DOWN``. ``asked`` has every question."""
 
-    def __init__(self) -> None:
+    def __init__(self, *in_memory: bytes) -> None:
         self.asked: list[bytes] = []
+        self.in_memory = in_memory
 
-    async def find(self, session_id: bytes) -> Session | Lost:
-        self.asked.append(session_id)
-        if session_id == DOWN:
+    def presented(self, texts: Iterable[str]) -> Presented | None:
+        for text in texts:
+            if (session_id := TICKETS.open(text)) is not None:
+                return Presented(text, session_id)
+            if text == UNKNOWN_KEY:
+                raise StoreUnavailable("under a key that is not here")
+        return None
+
+    def known(self, presented: Presented) -> Session | Lost | None:
+        return KEPT[presented.id] if presented.id in self.in_memory else None
+
+    async def find(self, presented: Presented) -> Session | Lost:
+        self.asked.append(presented.id)
+        if presented.id == DOWN:
             raise StoreUnavailable("away")
-        return KEPT[session_id]
+        return KEPT[presented.id]
 
 
 def route(path: str, access: Access | None = None, **more: Any) -> Route:
@@ -85,7 +98,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def gate(store: Store, site: Site | None = None, routes: list[Route] = ROUTES) -> Gate:
-    return Gate(site or Site(), RouteTable(routes), ENDPOINTS, cast(Sessions, store), TICKETS, COOKIE)
+    return Gate(site or Site(), RouteTable(routes), ENDPOINTS, cast(Sessions, store), COOKIE)
 
 
 def decide(target: str, session_id: bytes | None = None, **more: Any) -> Verdict:
@@ -176,6 +189,12 @@ COOKIES = {
     "the first that authenticates": (
         {"Cookie": f"{COOKIE}={TICKETS.sign(MGR)}; {COOKIE}={TICKETS.sign(USER)}"},
         MGR,
+    ),
+    "the 20th": ({"Cookie": f"{COOKIE}=planted; a=b; " * 19 + f"{COOKIE}={TICKETS.sign(USER)}"}, USER),
+    "the 21st": ({"Cookie": f"{COOKIE}=planted; " * 20 + f"{COOKIE}={TICKETS.sign(USER)}"}, None),
+    "the 21st, in a header of its own": (
+        [*[("Cookie", f"{COOKIE}=planted")] * 20, ("Cookie", f"{COOKIE}={TICKETS.sign(USER)}")],
+        None,
     ),
     "in the second header": ([("Cookie", "a=b"), ("Cookie", f"{COOKIE}={TICKETS.sign(USER)}")], USER),
 }
@@ -300,7 +319,7 @@ def test_the_two_halves_decide_as_the_whole_and_never_wait() -> None:
             asked = head(target=target, headers={"Cookie": f"{COOKIE}={TICKETS.sign(session_id)}"})
             question = whole.ask(asked)
             assert isinstance(question, Question)
-            assert question.session_id == session_id
+            assert question.presented.id == session_id
             assert whole.answer(question, found) == run(whole.decide(asked))
 
 
@@ -315,3 +334,33 @@ def test_no_verdict_shows_a_session_id() -> None:
     verdict = decide("/orders", USER)
     assert not re.search(r"\\x01", repr(verdict))
     assert TICKETS.sign(USER) not in repr(verdict)
+
+
+KNOWN: dict[str, tuple[bytes, type[Verdict]]] = {"alive": (USER, Forward), "lost": (OLD, Refuse)}
+
+
+@pytest.mark.parametrize(("session_id", "verdict"), table(KNOWN))
+def test_what_the_process_knows_is_decided_without_asking_the_store(session_id: bytes, verdict: type[Verdict]) -> None:
+    store = Store(session_id)
+    headers = {"Cookie": f"{COOKIE}={TICKETS.sign(session_id)}"}
+    assert isinstance(run(gate(store).decide(head(headers=headers))), verdict)
+    assert store.asked == []
+
+
+def test_a_cookie_under_a_key_of_the_site_that_is_not_here_is_an_outage_and_no_sign_out() -> None:
+    headers = {"Cookie": f"{COOKIE}={UNKNOWN_KEY}"}
+    verdict = run(gate(Store()).decide(head(headers=headers)))
+    assert isinstance(verdict, Refuse)
+    assert (verdict.refusal.status, verdict.refusal.drop_cookie) == (503, False)
+    assert isinstance(verdict.error, StoreUnavailable)
+    optional = run(gate(Store()).decide(head(target="/maybe/x", headers=headers)))
+    assert isinstance(optional, Forward)
+    assert optional.user is None
+
+
+def test_what_lies_below_an_endpoint_is_its_own_and_of_an_alias_it_is_not() -> None:
+    endpoints = {"/auth/sessions/": Endpoint("sessions"), "/api/": Endpoint("login", True)}
+    one = Gate(Site(), RouteTable(ROUTES), endpoints, cast(Sessions, Store()), COOKIE)
+    assert isinstance(run(one.decide(head(target="/auth/sessions/abc"))), Serve)
+    assert refused(run(one.decide(head(target="/auth/sessions/abc/def")))).status == 404
+    assert not isinstance(run(one.decide(head(target="/api/below"))), Serve)

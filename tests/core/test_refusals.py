@@ -19,9 +19,9 @@ SITE = Site("http://site.test")
 PAGE = {"Accept": BROWSER}
 SIGN_IN = "/auth/login?next=%2Forders"
 HOME = "/auth/login?next=%2F"
-NOT_SIGNED_IN = ["no_session", "unknown_session", "expired_idle", "expired_absolute", "expired_age"]
+NOT_SIGNED_IN = ["no_session", "unknown_session", "expired_idle", "expired_absolute", "expired_age", "revoked"]
 FORBIDDEN = ["wrong_usertype", "wrong_group"]
-PARTS = {"wanted": "mgr", "what": "x", "field": "f", "method": "PUT", "limit": "9", "got": "text/x"}
+PARTS = {"wanted": "mgr", "what": "x", "field": "f", "method": "PUT", "limit": "9", "size": "10", "got": "text/x"}
 
 
 def refusal(code: str, rules: RefusalRules | None = None, site: Site = SITE, **asked: Any) -> Refusal:

@@ -12,12 +12,16 @@ from hypothesis import strategies as st
 
 from gateway.core.identity import Identity
 from gateway.core.sessions import (
+    Card,
     Session,
     SessionPolicy,
     SessionRecord,
     cookie_age,
     ends_at,
+    merged,
     needs_touch,
+    rotation_is_due,
+    same,
     time_to_live,
     why_over,
 )
@@ -83,7 +87,9 @@ TOUCHES = {
     "just before": (9.999, False),
     "just then": (10.0, True),
     "later": (99.0, True),
-    "the clock went back": (-50.0, False),
+    "a clock a little behind": (-9.999, False),
+    "a clock that far behind: another process wrote it": (-10.0, True),
+    "the clock went back": (-50.0, True),
 }
 
 
@@ -132,7 +138,7 @@ def test_nobody_is_signed_out_before_the_idle_timeout_nor_much_later(
         now += gap
         assert why_over(session.record, session.last_seen, policy, now) is None, "signed out while in use"
         if needs_touch(session, policy, now):
-            session = session.with_record(session.record, now)
+            session = session.seen_at(now)
     over = why_over(session.record, session.last_seen, policy, now + silence)
     if silence < 100:
         assert over is None
@@ -152,20 +158,25 @@ def test_nothing_outlives_the_absolute_timeout_and_no_cookie_outlives_its_sessio
         assert after + age <= modified + (expiry or POLICY.age) + 0.001
 
 
-DATA = st.dictionaries(st.text(), st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists)
+DATA = st.dictionaries(st.text(), JSON)
+MOMENTS = st.integers(0, 10**13).map(lambda milliseconds: milliseconds / 1000)
 RECORDS = st.builds(
     SessionRecord,
-    st.floats(0, 1e10),
-    st.floats(0, 1e10),
+    MOMENTS,
+    MOMENTS,
     st.none() | st.builds(Identity, st.text(), st.text(), groups=st.lists(st.text()).map(tuple)),
     st.none() | st.integers(),
     DATA,
+    until=st.none() | MOMENTS,
+    issued=MOMENTS,
+    before=st.text("abc-_"),
 )
 
 
 @given(RECORDS)
 def test_a_record_comes_back_the_same_through_json(what: SessionRecord) -> None:
-    assert SessionRecord.load(json.loads(json.dumps(what.dump()))) == what
+    assert SessionRecord.load(json.loads(json.dumps(what.dump())), what.data) == what
 
 
 def without(key: str) -> dict[str, Any]:
@@ -179,8 +190,8 @@ BAD = {
     "a list": [1, 2],
     "an empty mapping": {},
     "no version": without("v"),
-    "another version": {**record().dump(), "v": 2},
-    "version as text": {**record().dump(), "v": "1"},
+    "another version": {**record().dump(), "v": 1},
+    "version as text": {**record().dump(), "v": "2"},
     "no creation": without("c"),
     "creation of words": {**record().dump(), "c": "yesterday"},
     "creation of nothing": {**record().dump(), "c": None},
@@ -189,38 +200,137 @@ BAD = {
     "creation beyond all numbers": {**record().dump(), "c": 10**400},
     "no modification": without("m"),
     "modification that is no number": {**record().dump(), "m": float("nan")},
-    "no user": without("u"),
     "user of nothing but a name": {**record().dump(), "u": "alice"},
     "user of no fields": {**record().dump(), "u": {}},
     "user of false": {**record().dump(), "u": False},
     "user of a list": {**record().dump(), "u": ["alice"]},
     "user whose name is no text": {**record().dump(), "u": {**ALICE.dump(), "username": None}},
-    "no expiry": without("e"),
     "expiry of words": {**record().dump(), "e": "never"},
     "expiry that is no number": {**record().dump(), "e": float("nan")},
-    "no data": without("d"),
-    "data of nothing": {**record().dump(), "d": None},
-    "data of a list": {**record().dump(), "d": []},
-    "data of pairs": {**record().dump(), "d": [["a", 1]]},
+    "expiry of yes": {**record().dump(), "e": True},
+    "an end that is no moment": {**record().dump(), "t": float("inf")},
+    "an id issued at no moment": {**record().dump(), "i": "today"},
+    "a predecessor that is no name": {**record().dump(), "b": 7},
 }
 
 
 @pytest.mark.parametrize("raw", table(BAD))
 def test_what_is_no_record_is_a_value_error_and_nothing_else(raw: Any) -> None:
     with pytest.raises(ValueError, match="not a session record"):
-        SessionRecord.load(raw)
+        SessionRecord.load(raw, {})
 
 
-def test_a_session_shows_its_user_and_never_its_id() -> None:
-    session = Session(b"secret-id", record(), NOW)
+@pytest.mark.parametrize("data", [None, [], [["a", 1]], 7, "x"])
+def test_data_that_are_no_mapping_are_a_value_error(data: Any) -> None:
+    with pytest.raises(ValueError, match="not a session record"):
+        SessionRecord.load(record().dump(), data)
+
+
+def test_a_session_shows_its_user_and_never_its_id_nor_its_data() -> None:
+    what = replace(record(), data={"cart": "secret-data"})
+    session = Session(b"secret-id", what, NOW, Card("secret-handle"), b"secret-version", b"secret-old")
     assert "secret" not in repr(session)
     assert "alice" in repr(session)
 
 
-def test_a_session_after_a_write_has_the_new_record_and_the_same_id() -> None:
-    after = Session(b"x", record(), NOW).with_record(record(modified=NOW + 5), NOW + 5)
-    assert after == Session(b"x", record(modified=NOW + 5), NOW + 5)
+def test_a_session_seen_now_shows_it_in_the_list_too() -> None:
+    after = Session(b"x", record(), NOW, Card("h", last_seen=NOW)).seen_at(NOW + 5)
+    assert (after.last_seen, after.card) == (NOW + 5, Card("h", last_seen=NOW + 5))
+
+
+CARDS = st.builds(Card, *[st.text()] * 6, MOMENTS, MOMENTS)
+
+
+@given(CARDS)
+def test_a_card_comes_back_the_same_through_json(card: Card) -> None:
+    assert Card.load(json.loads(json.dumps(card.dump()))) == card
+
+
+@given(CARDS, st.floats(0, 1e10), st.floats(0, 1e10))
+def test_a_cards_moments_are_kept_to_the_millisecond(card: Card, created: float, last_seen: float) -> None:
+    dumped = replace(card, created=created, last_seen=last_seen).dump()
+    read = Card.load(json.loads(json.dumps(dumped)))
+    assert abs(read.created - created) <= 0.000_51
+    assert abs(read.last_seen - last_seen) <= 0.000_51
+    assert all(len(json.dumps(moment)) <= len("9999999999.999") for moment in dumped[6:])
+
+
+GOOD = Card("h", "s", "u", "n", "a", "d", 1.0, 2.0).dump()
+
+
+@pytest.mark.parametrize(
+    "raw", [None, 7, "x", {}, [], GOOD[:-1], [*GOOD, 1], [None, *GOOD[1:]], [*GOOD[:7], "x"], [*GOOD[:7], float("nan")]]
+)
+def test_what_is_no_card_is_a_value_error(raw: Any) -> None:
+    with pytest.raises(ValueError, match="not a card"):
+        Card.load(raw)
+
+
+MERGES = {
+    # read, written here, written there meanwhile, what counts
+    "different keys both win": ({}, {"a": 1}, {"b": 2}, {"a": 1, "b": 2}),
+    "the same key: the last one": ({"a": 0}, {"a": 1}, {"a": 2}, {"a": 1}),
+    "what is only read here stays as it is there": ({"a": 0}, {"a": 0, "b": 1}, {"a": 5}, {"a": 5, "b": 1}),
+    "deleted here": ({"a": 0, "b": 0}, {"b": 0}, {"a": 0, "b": 7}, {"b": 7}),
+    "deleted here, changed there": ({"a": 0}, {}, {"a": 7}, {}),
+    "deleted there": ({"a": 0}, {"a": 0, "b": 1}, {}, {"b": 1}),
+    "deleted there, changed here": ({"a": 0}, {"a": 1}, {}, {"a": 1}),
+    "cleared here": ({"a": 0, "b": 0}, {}, {"a": 0, "b": 0, "c": 1}, {"c": 1}),
+    "1 and True are two": ({"a": 1}, {"a": True}, {"a": 1}, {"a": True}),
+    "deep inside": ({"a": [{"b": 1}]}, {"a": [{"b": 2}]}, {"a": [{"b": 1}], "c": 1}, {"a": [{"b": 2}], "c": 1}),
+}
+
+
+@pytest.mark.parametrize(("base", "mine", "theirs", "both"), table(MERGES))
+def test_concurrent_writers_are_merged_by_key(
+    base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any], both: dict[str, Any]
+) -> None:
+    records = [replace(record(), data=data) for data in (base, mine, theirs)]
+    found = merged(*records).data
+    assert json.dumps(found, sort_keys=True) == json.dumps(both, sort_keys=True)
+
+
+def test_the_later_modification_and_ones_own_expiry_win_in_a_merge() -> None:
+    base = record(expiry=60)
+    mine, theirs = replace(base, modified=NOW + 1, until=NOW + 99), replace(base, modified=NOW + 5, expiry=7)
+    assert merged(base, mine, theirs) == replace(base, modified=NOW + 5, until=NOW + 99)
+    assert merged(base, base, theirs) == theirs
+
+
+@given(DATA, DATA, DATA)
+def test_a_merge_loses_nothing_that_only_one_side_changed(
+    base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
+) -> None:
+    both = merged(*(replace(record(), data=data) for data in (base, mine, theirs))).data
+    for key in {*base, *mine, *theirs}:
+        changed_here = (key in base) != (key in mine) or (key in base and not same(base[key], mine[key]))
+        wanted = mine if changed_here else theirs
+        assert (key in both) == (key in wanted)
+        assert key not in both or same(both[key], wanted[key])
+
+
+ROTATIONS = {
+    "at once": (0.0, 900, False),
+    "just before": (899.9, 900, False),
+    "just then": (900.0, 900, True),
+    "never": (10**9, 0, False),
+    "the clock went back": (-5.0, 900, False),
+}
+
+
+@pytest.mark.parametrize(("seconds", "interval", "due"), table(ROTATIONS))
+def test_an_id_is_old_after_the_rotate_interval(seconds: float, interval: int, due: bool) -> None:
+    session = Session(b"x", replace(record(), issued=NOW), NOW)
+    assert rotation_is_due(session, replace(POLICY, rotate_interval=interval), NOW + seconds) is due
+
+
+UNTIL = replace(record(expiry=60), until=NOW + 70.5)
+
+
+def test_a_moment_given_to_set_expiry_does_not_slide() -> None:
+    assert ends_at(replace(UNTIL, modified=NOW + 50), NOW + 50, POLICY) == (NOW + 70.5, "expired_age")
+    assert cookie_age(replace(UNTIL, expiry=0), BROWSER, NOW) == 70, "and its cookie has an age"
 
 
 def test_the_defaults_are_those_of_the_docs() -> None:
-    assert SessionPolicy() == SessionPolicy(14 * 86400, 30 * 60, 12 * 3600, 60, False)
+    assert SessionPolicy() == SessionPolicy(14 * 86400, 30 * 60, 12 * 3600, 60, False, False, 15 * 60, 10)
