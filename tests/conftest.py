@@ -38,6 +38,40 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"!!! NOT TESTED: {reason}", red=True, bold=True)
 
 
+# -- the everyday part (make test-quick) leaves out what starts many servers or tries every order of events
+LONG = {
+    "tests/behaviour/test_memory.py",
+    "tests/behaviour/test_session_engines.py",
+    "tests/behaviour/test_session_keys.py",
+    "tests/behaviour/test_sign_in.py",
+    "tests/faults/test_no_session_is_lost.py",
+    "tests/faults/test_two_gateways.py",
+    "tests/store/test_cached_sql_engine.py",
+    "tests/store/test_contract.py",
+    "tests/store/test_file_engine.py",
+    "tests/store/test_redis_link.py",
+    "tests/store/test_redis_tracking.py",
+    "tests/store/test_session_cache.py",
+    "tests/store/test_sessions.py",
+    "tests/store/test_sql_engine.py",
+    "tests/test_commands.py",
+    "tests/test_key_commands.py",
+    "tests/test_scripting.py",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.partition("::")[0] in LONG:
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    missing = sorted(name for name in LONG if not (ROOT / name).exists())
+    assert not missing, f"no such files: {missing}"
+
+
 # -- Redis
 @pytest.fixture
 def short_folder() -> Iterator[Path]:

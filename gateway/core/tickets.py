@@ -17,7 +17,7 @@ from gateway.core.keys import ID_BYTES, KeyRing, MasterKey, b64url, from_b64url
 SESSION_ID_BYTES = 32
 NONCE_BYTES = 16
 MAC_BYTES = 16
-COOKIES_TRIED = 20
+COOKIES_TRIED = 100
 """Of one name, in one request. A sibling site can plant some before ours; each costs a MAC or more."""
 _BLANK = " \t"  # not all that Unicode calls blank: what is a cookie of ours here must be one where it is removed, too
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp_session
 from aiohttp import web
+from redis import Redis
 
 from gateway.core.keys import parse_ring
 from gateway.core.sessions import SessionPolicy
@@ -27,6 +28,13 @@ from tests.harness import MASTER
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RECORDS = "t:s:{*}"
+
+
+def living_records(redis: Redis) -> list[bytes]:
+    """The keys of sessions, without what only says that an id was replaced."""
+    return [key for key in redis.keys(RECORDS) if (redis.get(key) or b"").startswith(b"R")]
+
+
 """The Redis keys of records."""
 
 

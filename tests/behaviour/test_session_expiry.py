@@ -14,7 +14,7 @@ from gateway.core.sessions import SessionPolicy, cookie_age
 from gateway.store.redis_server import RedisServer
 from gateway.store.sessions import Lost, Sessions
 from gateway.web.session import WebSession
-from tests.behaviour.session_lab import RECORDS, Clock, open_sessions
+from tests.behaviour.session_lab import Clock, living_records, open_sessions
 from tests.core.tables import table
 
 AGE, ABSOLUTE = 3600, 2 * 3600
@@ -225,4 +225,4 @@ async def test_a_sign_in_may_say_any_expiry(sessions: Sessions, clock: Stopped, 
     assert session.get_expiry_age() == AGE
     with pytest.raises(TypeError):
         await session.sign_in(user, "60")  # type: ignore[arg-type]
-    assert len(redis.keys(RECORDS)) == 1
+    assert len(living_records(redis)) == 1

@@ -19,7 +19,7 @@ from gateway.store.sessions import Sessions
 from gateway.web.cookies import CookieOptions
 from gateway.web.session import WebSession
 from gateway.web.storage import SessionStorage, save_before_head, with_session
-from tests.behaviour.session_lab import RECORDS, open_sessions
+from tests.behaviour.session_lab import RECORDS, living_records, open_sessions
 from tests.harness import MASTER
 
 Client = TestClient[Any, Any]
@@ -194,7 +194,7 @@ async def test_an_invalidated_session_is_gone_in_the_store_too(client: Client, r
 async def test_what_is_written_after_invalidate_goes_into_another_session(client: Client, redis: Redis) -> None:
     old = (await client.get("/visits")).cookies["sid"].value
     new = (await client.get("/invalidate_and_begin_again")).cookies["sid"].value
-    assert len(redis.keys(RECORDS)) == 1
+    assert len(living_records(redis)) == 1
     assert new != old
     assert (await json_of(client.get("/peek")))["keys"] == ["fresh"]
 
@@ -204,7 +204,7 @@ async def test_new_session_gives_another_id_and_ends_the_session_it_replaces(cli
     response = await client.get("/anew")
     assert await response.json() is True
     assert response.cookies["sid"].value not in ("", old)
-    assert len(redis.keys(RECORDS)) == 1
+    assert len(living_records(redis)) == 1
     assert (await json_of(client.get("/peek")))["keys"] == ["user"]
     client.session.cookie_jar.clear()
     assert (await json_of(client.get("/peek", headers={"Cookie": f"sid={old}"})))["keys"] == []

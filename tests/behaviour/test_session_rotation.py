@@ -267,7 +267,7 @@ async def test_at_a_sign_in_every_older_id_is_dead_at_once(gateway: Gateway) -> 
     renewed = await rotated(gateway, cookie)
     response = await gateway.post("/auth/login", json=ALICE, cookie=cookie)
     fresh = session_cookie(response)
-    assert [await reason(gateway, one) for one in (cookie, renewed)] == ["revoked", "revoked"]
+    assert [await reason(gateway, one) for one in (cookie, renewed)] == ["replaced", "replaced"]
     assert await status(gateway, fresh) == 200
 
 
@@ -284,7 +284,7 @@ async def test_at_a_change_of_the_password_every_older_id_is_dead_at_once(
     response = await gateway.post("/auth/password", json=change, cookie=cookie)
     assert response.status == 200
     fresh = session_cookie(response)
-    assert [await reason(gateway, one) for one in (cookie, renewed)] == ["revoked", "revoked"]
+    assert [await reason(gateway, one) for one in (cookie, renewed)] == ["replaced", "replaced"]
     assert await status(gateway, fresh) == 200
 
 

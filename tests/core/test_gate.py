@@ -15,7 +15,7 @@ from gateway.core.paths import Target
 from gateway.core.refusals import Refusal, Site
 from gateway.core.routes import RefusalRules, Route, RouteTable
 from gateway.core.sessions import Session, SessionRecord
-from gateway.core.tickets import session_tickets
+from gateway.core.tickets import COOKIES_TRIED, session_tickets
 from gateway.errors import StoreUnavailable
 from gateway.gate import Endpoint, Forward, Gate, Question, Refuse, Serve, Verdict
 from gateway.store.sessions import Lost, Presented, Sessions
@@ -190,10 +190,13 @@ COOKIES = {
         {"Cookie": f"{COOKIE}={TICKETS.sign(MGR)}; {COOKIE}={TICKETS.sign(USER)}"},
         MGR,
     ),
-    "the 20th": ({"Cookie": f"{COOKIE}=planted; a=b; " * 19 + f"{COOKIE}={TICKETS.sign(USER)}"}, USER),
-    "the 21st": ({"Cookie": f"{COOKIE}=planted; " * 20 + f"{COOKIE}={TICKETS.sign(USER)}"}, None),
-    "the 21st, in a header of its own": (
-        [*[("Cookie", f"{COOKIE}=planted")] * 20, ("Cookie", f"{COOKIE}={TICKETS.sign(USER)}")],
+    "the last that is tried": (
+        {"Cookie": f"{COOKIE}=planted; a=b; " * (COOKIES_TRIED - 1) + f"{COOKIE}={TICKETS.sign(USER)}"},
+        USER,
+    ),
+    "one too many": ({"Cookie": f"{COOKIE}=planted; " * COOKIES_TRIED + f"{COOKIE}={TICKETS.sign(USER)}"}, None),
+    "one too many, in a header of its own": (
+        [*[("Cookie", f"{COOKIE}=planted")] * COOKIES_TRIED, ("Cookie", f"{COOKIE}={TICKETS.sign(USER)}")],
         None,
     ),
     "in the second header": ([("Cookie", "a=b"), ("Cookie", f"{COOKIE}={TICKETS.sign(USER)}")], USER),

@@ -19,7 +19,15 @@ SITE = Site("http://site.test")
 PAGE = {"Accept": BROWSER}
 SIGN_IN = "/auth/login?next=%2Forders"
 HOME = "/auth/login?next=%2F"
-NOT_SIGNED_IN = ["no_session", "unknown_session", "expired_idle", "expired_absolute", "expired_age", "revoked"]
+NOT_SIGNED_IN = [
+    "no_session",
+    "unknown_session",
+    "expired_idle",
+    "expired_absolute",
+    "expired_age",
+    "revoked",
+    "replaced",
+]
 FORBIDDEN = ["wrong_usertype", "wrong_group"]
 PARTS = {"wanted": "mgr", "what": "x", "field": "f", "method": "PUT", "limit": "9", "size": "10", "got": "text/x"}
 
