@@ -225,6 +225,7 @@ class Lab:
     def cluster_node(self) -> Node:
         return self.node(
             *("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"),
+            *("--cluster-replica-validity-factor", "0"),  # on a machine under load a replica may look long cut off
         )
 
 
