@@ -67,14 +67,17 @@ def state_folder() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "auth-gateway")
 
 
-def _own_state_folder() -> Path:
-    """:raises SettingsError: it cannot be made."""
+def _own_state_folder(key: str) -> Path:
+    """For the setting ``key``, which was left out.
+
+    :raises SettingsError: it cannot be made.
+    """
     folder = state_folder()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         what = f"left out, and the state folder {folder} cannot be made: {error.strerror}"
-        raise SettingsError([Problem("sql.url", "", what)]) from error
+        raise SettingsError([Problem(key, "", what)]) from error
     return folder
 
 
@@ -189,7 +192,7 @@ def _engine(settings: Settings, link: RedisLink | None) -> SessionEngine:
     if given.engine == "memory":
         return MemorySessionEngine(linger)
     if given.engine == "file":
-        return FileSessionEngine(given.file.path or _own_state_folder() / "sessions", linger)
+        return FileSessionEngine(given.file.path or _own_state_folder("session.file.path") / "sessions", linger)
     return _sql(settings, link, linger)
 
 
@@ -198,7 +201,7 @@ def _sql(settings: Settings, link: RedisLink | None, linger: float) -> SessionEn
     from gateway.store.sql_sessions import SqlSessionEngine
 
     given = settings.sql
-    url = given.url.get_secret_value() if given.url else f"sqlite:///{_own_state_folder() / 'sessions.db'}"
+    url = given.url.get_secret_value() if given.url else f"sqlite:///{_own_state_folder('sql.url') / 'sessions.db'}"
     try:
         sql = SqlSessionEngine(url, linger, timeout=given.timeout, pool_size=given.pool_size)
     except ValueError as error:

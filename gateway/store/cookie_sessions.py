@@ -7,7 +7,6 @@ the last answer wins. With Redis away nobody is signed out, and nobody can be.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -26,7 +25,6 @@ from gateway.store.reader import NOTES, Presented
 from gateway.store.sessions import Sessions
 from gateway.store.values import Values, name_of
 
-log = logging.getLogger("gateway.sessions")
 MAX_VALUE_BYTES = 3800
 """Browsers drop a cookie of more than 4096 bytes without a word (RFC 6265 §6.1): name and attributes need the rest."""
 RENEWAL_RESERVE = 32
@@ -146,7 +144,7 @@ class CookieSessions(Sessions):
             note = await self._note(session.id)
         except StoreUnavailable as error:
             self._away_until = self._clock() + _AWAY_SECONDS
-            log.warning("who was signed out cannot be told just now", extra={"fields": {"cause": error.cause}})
+            self._warn("who was signed out cannot be told just now", error)
             return judged
         return Lost(note) if note else judged
 

@@ -105,12 +105,9 @@ class UserSessions:
         for name in list(names.values())[: max(len(names) + 1 - most, 0)]:
             await end(self._engine, name, "revoked")
 
-    async def renamed(self, user: Identity, session: Session, old: bytes | None) -> None:
-        """The same session under another name, or under another key; ``old`` goes."""
-        owners, name = self._values.owners(user), name_of(session.id)
-        await self._directory.add(owners, name, self._ttl(session))
-        if old is not None and old != name:
-            await self._directory.remove(owners, old)
+    async def note(self, user: Identity, session: Session) -> None:
+        """A session that was admitted already has another name now, or is under another key."""
+        await self._directory.add(self._values.owners(user), name_of(session.id), self._ttl(session))
 
     def _ttl(self, session: Session) -> float:
         left = session.record.created + self._policy.absolute_timeout - session.last_seen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,7 +17,6 @@ from gateway.store.reader import Presented
 from gateway.store.values import name_of
 from gateway.store.writer import SessionWriter
 
-log = logging.getLogger("gateway.sessions")
 _WRITES_TRIED = 100
 _REPLACED_SECONDS = 60.0
 _NOTHING = name_of(b"no session has this id")
@@ -55,9 +53,8 @@ class Sessions(SessionWriter):
             return 0
         ended = await self.users.end_others(user, session)
         if not ended:
-            await self.engine.delete(
-                _NOTHING
-            )  # waits for the replicas, should an earlier attempt not have heard of them
+            # waits for the replicas, should an earlier attempt not have heard of them
+            await self.engine.delete(_NOTHING)
         return ended
 
     async def reload(self, session: Session) -> Session | Lost:
@@ -202,7 +199,7 @@ class Sessions(SessionWriter):
             ttl = time_to_live(record, seen.last_seen, self.policy, seen.last_seen)
             await self.engine.update(name, value, self._values.card(name, seen.card), ttl, session.version)
         except StoreUnavailable as error:
-            log.warning("an old session id could not be ended yet", extra={"fields": {"cause": error.cause}})
+            self._warn("an old session id could not be ended yet", error)
 
     # -- Django's encode and decode
     def encode(self, data: Mapping[str, Any]) -> str:

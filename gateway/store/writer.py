@@ -28,6 +28,7 @@ log = logging.getLogger("gateway.sessions")
 _NAMES_TRIED = 3
 _WRITES_TRIED = 100
 _HANDLE_BYTES = 9
+_WARN_SECONDS = 1.0
 
 
 class SessionWriter(SessionReader):
@@ -44,6 +45,7 @@ class SessionWriter(SessionReader):
         super().__init__(*parts, **options)
         self.users = users
         self._entropy = entropy
+        self._warned_at = 0.0
         self._tasks: dict[bytes, asyncio.Task[object]] = {}
 
     # -- new ones
@@ -85,7 +87,7 @@ class SessionWriter(SessionReader):
         try:
             await self.engine.delete(name_of(session.id))
         except StoreUnavailable as error:
-            log.warning("a session that nobody has could not be removed", extra={"fields": {"cause": error.cause}})
+            self._warn("a session that nobody has could not be removed", error)
 
     # -- writes
     async def save(self, session: Session, record: SessionRecord) -> Session:
@@ -129,7 +131,7 @@ class SessionWriter(SessionReader):
     async def _list(self, session: Session) -> None:
         user = session.record.user
         if user is not None and self.users is not None:
-            await self.users.renamed(user, session, None)
+            await self.users.note(user, session)
 
     async def _unlist(self, session: Session) -> None:
         user = session.record.user
@@ -153,11 +155,18 @@ class SessionWriter(SessionReader):
                 await self.engine.touch(name_of(session.came_from), b"", ttl)
         except StoreUnavailable as error:
             self._cache.seen(replace(session, came_from=None))
-            log.warning("a session's activity could not be noted", extra={"fields": {"cause": error.cause}})
+            self._warn("a session's activity could not be noted", error)
             return session
         return seen
 
     # -- beside requests
+    def _warn(self, what: str, error: StoreUnavailable) -> None:
+        """At most once a second: in an outage every request could."""
+        now = self._clock()
+        if abs(now - self._warned_at) >= _WARN_SECONDS:
+            self._warned_at = now
+            log.warning(what, extra={"fields": {"cause": error.cause}})
+
     def _in_background(self, key: bytes, work: Coroutine[Any, Any, object]) -> None:
         """Once at a time for each key: it must neither delay nor fail a request."""
         if key in self._tasks:

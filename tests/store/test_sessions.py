@@ -1291,3 +1291,18 @@ async def test_somebody_else_s_session_on_one_s_list_is_not_shown(engine: Sessio
     await engine.directory.add(owners, name_of(bobs.id), 60)
     assert sessions.users is not None
     assert handles(await sessions.users.of(ALICE)) == [mine.card.handle]
+
+
+async def test_activity_that_cannot_be_noted_is_said_once_a_second_and_not_at_each_request(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults = Faults()
+    sessions = make_sessions(watched(MemorySessionEngine(LINGER), faults), clock=clock)
+    session = await sign_in(sessions, clock)
+    faults.away = True
+    for _ in range(50):
+        await sessions.touch(session)
+    assert len(caplog.records) == 1
+    clock.now += 2
+    await sessions.touch(session)
+    assert len(caplog.records) == 2
