@@ -15,7 +15,7 @@ from gateway.core.keys import KeyRing, parse_ring
 from gateway.core.refusals import Site
 from gateway.core.routes import RefusalRules, Route, RouteTable, Timeouts
 from gateway.core.tickets import FormTickets
-from gateway.engines import SessionParts, session_parts
+from gateway.engines import SessionParts, session_cookie, session_parts
 from gateway.errors import StoreUnavailable
 from gateway.gate import Endpoint, Gate
 from gateway.handlers.forward import ForwardHandler
@@ -30,7 +30,6 @@ from gateway.identity.passwords import PasswordChecker
 from gateway.identity.users import Users
 from gateway.identity.users_file import FileUsers, read_users
 from gateway.pages import STATIC, Pages
-from gateway.scripting import session_cookie
 from gateway.settings.load import ring_of
 from gateway.settings.model import Settings
 from gateway.settings.rules import RouteSettings

@@ -1,4 +1,4 @@
-"""Puts the session engine together that the configuration names, and what it needs to run."""
+"""Puts the session engine together that the configuration names, what it needs to run, and its cookie."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from gateway.core.identity import Identity
 from gateway.core.keys import KeyRing
+from gateway.core.refusals import Site
 from gateway.core.sessions import SessionPolicy
 from gateway.core.tickets import session_tickets
 from gateway.errors import Problem, SettingsError, StoreUnavailable
@@ -30,6 +31,7 @@ from gateway.store.redis_tracking import Invalidations
 from gateway.store.serializers import serializer_named
 from gateway.store.sessions import Sessions
 from gateway.store.values import Values
+from gateway.web.cookies import CookieOptions
 
 log = logging.getLogger("gateway.sessions")
 _POLL_SECONDS = 5.0
@@ -121,6 +123,18 @@ def session_policy(settings: Settings) -> SessionPolicy:
         given.rotate_interval,
         given.rotate_grace,
     )
+
+
+def session_cookie(settings: Settings) -> CookieOptions:
+    """The session's cookie on every application of the site.
+
+    ``__Host-`` ties it to this host and its root (RFC 6265bis §4.1.3); with a domain or path: ``__Secure-``.
+    """
+    given, is_https = settings.session.cookie, Site(settings.site.url).is_https
+    host_only = given.domain is None and given.path == "/"
+    prefix = ("__Host-" if host_only else "__Secure-") if is_https and given.secure is not False else ""
+    secure = is_https if given.secure is None else given.secure
+    return CookieOptions(prefix + given.name, given.domain, given.path, secure, given.samesite, given.httponly)
 
 
 def session_parts(

@@ -22,11 +22,10 @@ from aiohttp import web
 
 from gateway.core.keys import KeyRing, parse_ring
 from gateway.core.refusals import Site
-from gateway.engines import SessionParts, session_parts
+from gateway.engines import SessionParts, session_cookie, session_parts
 from gateway.settings import Settings
 from gateway.settings.load import ring_of
 from gateway.store.sessions import Sessions
-from gateway.web.cookies import CookieOptions
 from gateway.web.own_app import install
 from gateway.web.session import WebSession
 from gateway.web.signed_cookies import signed_cookies
@@ -115,15 +114,3 @@ def setup_sessions(app: web.Application, settings: Settings) -> None:
 def _store(settings: Settings) -> Store:
     ring = parse_ring(ring_of(settings))
     return Store(settings, ring, session_parts(settings, ring))
-
-
-def session_cookie(settings: Settings) -> CookieOptions:
-    """The session's cookie on every application of the site.
-
-    ``__Host-`` ties it to this host and its root (RFC 6265bis §4.1.3); with a domain or path: ``__Secure-``.
-    """
-    given, is_https = settings.session.cookie, Site(settings.site.url).is_https
-    host_only = given.domain is None and given.path == "/"
-    prefix = ("__Host-" if host_only else "__Secure-") if is_https and given.secure is not False else ""
-    secure = is_https if given.secure is None else given.secure
-    return CookieOptions(prefix + given.name, given.domain, given.path, secure, given.samesite, given.httponly)

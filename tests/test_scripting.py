@@ -17,11 +17,12 @@ from aiohttp import ClientPayloadError, ClientResponse, web
 from aiohttp.test_utils import TestClient
 
 from gateway.core.identity import Identity
+from gateway.engines import session_cookie
 from gateway.errors import StoreUnavailable
 from gateway.identity.passwords import PasswordChecker
 from gateway.identity.users import Users
 from gateway.identity.users_file import FileUsers, read_users
-from gateway.scripting import Store, open_store, session_cookie, setup_sessions
+from gateway.scripting import Store, open_store, setup_sessions
 from gateway.settings import Settings
 from gateway.store.redis_server import RedisServer
 from gateway.web.cookies import CookieOptions
