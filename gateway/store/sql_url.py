@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import ssl
 from math import ceil
 from typing import Any
 from urllib.parse import urlencode
+from weakref import WeakSet
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -47,8 +49,30 @@ def read_url(url: str, timeout: float) -> tuple[URL, dict[str, Any]]:
     return _DRIVER_ARGUMENTS[kind](read, timeout)
 
 
+class _Connection(sqlite3.Connection):
+    """Lets go of its locks when it is closed. sqlite3's own keeps them until the last cursor is collected
+    (``sqlite3_close_v2``): of an operation that was cancelled a traceback refers to one, and nobody could write until then.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
+
+    def cursor(self, *args: Any, **kwargs: Any) -> sqlite3.Cursor:  # type: ignore[override]
+        """As sqlite3's; what the driver makes all of its cursors with."""
+        cursor: sqlite3.Cursor = super().cursor(*args, **kwargs)
+        self._cursors.add(cursor)
+        return cursor
+
+    def close(self) -> None:
+        """As sqlite3's, and ends what its cursors left unfinished."""
+        for cursor in list(self._cursors):
+            cursor.close()
+        super().close()
+
+
 def _sqlite(url: URL, timeout: float) -> tuple[URL, dict[str, Any]]:
-    return url, {"timeout": timeout}
+    return url, {"timeout": timeout, "factory": _Connection}
 
 
 def _postgresql(url: URL, timeout: float) -> tuple[URL, dict[str, Any]]:

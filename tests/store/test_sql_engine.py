@@ -21,6 +21,7 @@ from gateway.errors import StoreUnavailable
 from gateway.store.engine import Gone, Kept, Write, version_of
 from gateway.store.sql_sessions import SqlSessionEngine
 from gateway.store.sql_tables import METADATA
+from gateway.store.sql_url import read_url
 from tests.store.databases import KINDS, PASSWORD, Server, engine_at, mariadb_server, postgres_server, url_of
 from tests.store.engines import fresh
 
@@ -333,6 +334,21 @@ async def test_the_files_are_the_owners_alone(tmp_path: Path) -> None:
         await make(engine, b"n")
         modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert modes == dict.fromkeys(("sessions.db", "sessions.db-wal", "sessions.db-shm"), 0o600)
+
+
+def test_a_closed_connection_holds_no_lock_although_somebody_still_has_its_cursors(tmp_path: Path) -> None:
+    """An operation that was cancelled leaves them in tracebacks: a close that waited for those blocked every writer."""
+    url, arguments = read_url(url_of("sqlite", tmp_path), 0.0)
+    closed = sqlite3.connect(str(url.database), isolation_level=None, **arguments)
+    unread = closed.cursor()
+    unread.execute("BEGIN IMMEDIATE")
+    unread.execute("SELECT 1 UNION SELECT 2")
+    closed.close()
+    other = sqlite3.connect(str(url.database), isolation_level=None, **arguments)
+    other.execute("BEGIN IMMEDIATE")
+    other.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        unread.fetchone()
 
 
 async def test_a_locked_file_is_unavailable_in_time_and_free_afterwards(tmp_path: Path) -> None:
