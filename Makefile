@@ -6,7 +6,7 @@ ARGS   ?=
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-quick lint format secrets lock schema screens clean
+.PHONY: help install demo test test-quick bench lint format secrets lock schema screens clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: lint ## everything: lint, then all tests (ARGS="-k name")
 test-quick: $(VENV)/test.stamp ## the everyday part: no browser, no long tests
 	$(BIN)/python -m pytest -m "not slow and not browser" $(ARGS)
 
+bench: $(VENV)/runtime.stamp ## the gateway beside nginx, Traefik, Envoy and others (ARGS="--quick"; bench/setup installs them)
+	$(BIN)/python -m bench.compare $(ARGS)
+
 lint: $(VENV)/test.stamp ## ruff format check, ruff, mypy strict
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -60,4 +63,4 @@ lock: ## requirements/*.txt anew from pyproject.toml
 	@.ci/lock $(VENV)-lock/bin/uv
 
 clean: ## remove .venv and what the tools left
-	rm -rf $(VENV) $(VENV)-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lock $(VENV)-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

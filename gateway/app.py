@@ -12,13 +12,17 @@ from aiohttp import web
 from gateway.core.access import Access
 from gateway.core.headers import PRESETS, HeaderPolicy
 from gateway.core.keys import KeyRing, parse_ring
+from gateway.core.limits import Limits
 from gateway.core.refusals import Site
 from gateway.core.routes import RefusalRules, Route, RouteTable, Timeouts
 from gateway.core.tickets import FormTickets
 from gateway.engines import SessionParts, session_cookie, session_parts
 from gateway.errors import StoreUnavailable
+from gateway.front.answers import Refusals
+from gateway.front.door import FrontDoor
+from gateway.front.parser import HeadLimits
+from gateway.front.parts import Parts, Patience
 from gateway.gate import Endpoint, Gate
-from gateway.handlers.forward import ForwardHandler
 from gateway.handlers.health import Health, Phase, Probe
 from gateway.handlers.login import Login
 from gateway.handlers.logout import Logout
@@ -32,12 +36,15 @@ from gateway.identity.users_file import FileUsers, read_users
 from gateway.pages import STATIC, Pages
 from gateway.settings.load import ring_of
 from gateway.settings.model import Settings
-from gateway.settings.rules import RouteSettings
-from gateway.upstream.pool import Pool, parse_upstream_url
+from gateway.settings.rules import RouteSettings, UpstreamSettings
+from gateway.upstream.address import parse_upstream_url
+from gateway.upstream.pool import Pool
+from gateway.upstream.tls import client_context
 from gateway.web.answers import Answers
 from gateway.web.bodies import MAX_BYTES
 from gateway.web.cookies import CookieOptions
-from gateway.web.front_door import AnyTarget, FrontDoor, Handler, answer_expect_later, unroutable_to
+from gateway.web.hosting import Hosting
+from gateway.web.own_door import AnyTarget, Handler, OwnDoor, answer_expect_later
 from gateway.web.signed_cookies import signed_cookies, with_signed_cookies
 from gateway.web.storage import SessionStorage, save_before_head, with_session
 from gateway.web.users import USERS
@@ -48,8 +55,10 @@ _PROBE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The applications of one process: for everybody, and for operators; the server moves ``phase``."""
+    """One process: the front door for everybody, the application behind it, and the one for operators; the server moves
+    ``phase``."""
 
+    front: FrontDoor
     app: web.Application
     management: web.Application
     phase: Phase
@@ -76,24 +85,47 @@ def build(settings: Settings) -> Gateway:
     :raises gateway.errors.SettingsError: a file the settings name is wrong.
     """
     parts = _parts(settings)
+    routes = [_route(route, settings) for route in settings.routes]
     gate = Gate(
-        parts.site,
-        RouteTable([_route(route, settings) for route in settings.routes]),
-        _endpoints(settings),
-        parts.store.sessions,
-        parts.answers.cookie.name,
+        parts.site, RouteTable(routes), _endpoints(settings), parts.store.sessions, session_cookie(settings).name
     )
-    forward = ForwardHandler(parts.pools, parts.header_policy, parts.site, parts.store.sessions, parts.storage)
-    door = FrontDoor(gate, _handlers(parts, gate), forward, parts.answers)
-    app = web.Application(client_max_size=MAX_BYTES, middlewares=[unroutable_to(door)])
+    app = web.Application(client_max_size=MAX_BYTES)
     resource = AnyTarget()
+    door = OwnDoor(_handlers(parts, gate), parts.answers)
     resource.add_route("*", door.handle, expect_handler=answer_expect_later)
     app.router.register_resource(resource)
     app[USERS] = parts.users
     app.on_response_prepare.append(save_before_head)
     app.cleanup_ctx.append(partial(_lifetime, parts))
     phase = Phase()
-    return Gateway(app, Health(phase, _probes(parts)).app(), phase, parts.store.sessions.ping)
+    management = Health(phase, _probes(parts)).app()
+    return Gateway(_front_door(parts, gate, app, routes), app, management, phase, parts.store.sessions.ping)
+
+
+def _front_door(parts: _Parts, gate: Gate, app: web.Application, routes: list[Route]) -> FrontDoor:
+    hosting, server = Hosting(app), parts.settings.server
+    door = FrontDoor(
+        Parts(
+            gate,
+            parts.store.sessions,
+            parts.pools,
+            parts.header_policy,
+            parts.answers.refusals,
+            parts.storage.cookie_header,
+        ),
+        hosting,
+        _head_limits(server.max_header_bytes, [route.limits for route in routes]),
+        Patience(server.head_timeout, server.keepalive_timeout),
+    )
+    hosting.done = door.done
+    return door
+
+
+def _head_limits(line: int, limits: list[Limits]) -> HeadLimits:
+    """The most that any route takes: what is more is not read to its end."""
+    every = [Limits(), *limits]
+    fields, head = max(one.headers for one in every), max(one.header_bytes + one.target for one in every)
+    return HeadLimits(line, fields, head + 4 * fields + 64)
 
 
 def _parts(settings: Settings) -> _Parts:
@@ -103,6 +135,7 @@ def _parts(settings: Settings) -> _Parts:
     users = Users(_sources(settings, checker))
     store = session_parts(settings, ring, is_current=users.is_current)
     cookie = session_cookie(settings)
+    pages = Pages(settings.site.title, f"{site.prefix}/static")
     own = frozenset(
         prefix + name for prefix in ("", "__Host-", "__Secure-") for name in (settings.session.cookie.name, FORM_COOKIE)
     )
@@ -116,8 +149,8 @@ def _parts(settings: Settings) -> _Parts:
         users,
         store,
         SessionStorage(store.sessions, cookie, keep_at_sign_in=settings.session.keep_at_sign_in),
-        Answers(site, Pages(settings.site.title, f"{site.prefix}/static"), cookie),
-        {name: Pool(parse_upstream_url(upstream.url)) for name, upstream in settings.upstreams.items()},
+        Answers(site, pages, Refusals(site, pages, partial(cookie.header, "", 0))),
+        {name: _pool(upstream) for name, upstream in settings.upstreams.items()},
         checker,
         HeaderPolicy(names, encoding, told.via, told.forwarded, own),
     )
@@ -195,8 +228,17 @@ def _route(given: RouteSettings, settings: Settings) -> Route:
         preserve_host=given.preserve_host,
         cache=given.cache,
         refuse=RefusalRules(refuse.redirect, refuse.status, refuse.forbidden),
-        timeouts=Timeouts(waits.connect, waits.first_byte, waits.between_bytes),
+        timeouts=Timeouts(waits.connect, waits.first_byte, waits.between_bytes, waits.total),
+        limits=Limits(**given.limits.model_dump()),
     )
+
+
+def _pool(given: UpstreamSettings) -> Pool:
+    address, tls = parse_upstream_url(given.url), given.tls
+    if address.scheme != "https":
+        return Pool(address)
+    context = client_context(ca_file=tls.ca_file, cert_file=tls.cert_file, key_file=tls.key_file, verify=tls.verify)
+    return Pool(address, tls=context, server_name=tls.server_name or address.tls_name)
 
 
 def _probes(parts: _Parts) -> dict[str, Probe]:

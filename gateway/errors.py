@@ -118,6 +118,7 @@ _ALL = (
     Reason("unknown_method", 501, "This HTTP method is not known here", "不支持该 HTTP 方法"),
     Reason("expectation_failed", 417, "Only Expect: 100-continue is known", "仅支持 Expect: 100-continue"),
     Reason("bad_version", 505, "Only HTTP/1.0 and HTTP/1.1 are spoken here", "仅支持 HTTP/1.0 和 HTTP/1.1"),
+    Reason("loop_detected", 508, "This request goes round in circles", "请求出现循环转发"),
     # -- behind us
     Reason(
         "store_unavailable",

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from gateway.core.access import Denied, check_access
 from gateway.core.head import RequestHead, check_head
@@ -39,10 +40,11 @@ class Endpoint:
     wrong_status: int = 401
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Forward:
     """Pass it on: to this route's upstream, as this user (None: as nobody)."""
 
+    word: ClassVar[str] = "forward"
     route: Route
     target: Target
     session: Session | None = None
@@ -57,6 +59,7 @@ class Forward:
 class Refuse:
     """Say no. ``user`` is set when somebody signed in was refused, ``error`` when something of ours failed."""
 
+    word: ClassVar[str] = "refuse"
     refusal: Refusal
     route: Route | None = None
     user: Identity | None = None
@@ -67,6 +70,7 @@ class Refuse:
 class Serve:
     """One of our own endpoints answers."""
 
+    word: ClassVar[str] = "serve"
     endpoint: Endpoint
     target: Target
 
@@ -74,7 +78,7 @@ class Serve:
 Verdict = Forward | Refuse | Serve
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Question:
     """All that is left to know: is this session alive?"""
 
@@ -82,6 +86,10 @@ class Question:
     route: Route
     target: Target
     presented: Presented
+
+
+Place = tuple[Target, Endpoint | Route | None]
+_PLACES, _SHORT = 4096, 256  # targets that are remembered, and how long they may be
 
 
 class Gate:
@@ -100,6 +108,7 @@ class Gate:
         self._endpoints = endpoints
         self._sessions = sessions
         self._cookie_name = cookie_name
+        self._places: dict[str, Place] = {}
 
     async def decide(self, head: RequestHead) -> Verdict:
         """The verdict. Awaits only when a session has to be looked up."""
@@ -119,16 +128,23 @@ class Gate:
         """Caller and route; and the session as far as the cookie alone tells."""
         try:
             check_head(head)
-            target = parse_target(head.target)
-            endpoint = self._endpoint(target.path)
-            if endpoint is not None:
-                return Serve(endpoint, target)
-            route = self._route(target.path)
+            place = self._places.get(head.target) or self._find_place(head.target)
         except RequestError as error:
             return Refuse(refuse_for(head, self.site, error))
-        if route is None:
-            return Refuse(refuse(head, self.site, "no_route"))
-        return self._ask_session(head, route, target)
+        target, found = place
+        if isinstance(found, Route):
+            return self._ask_session(head, found, target)
+        return Serve(found, target) if found is not None else Refuse(refuse(head, self.site, "no_route"))
+
+    def _find_place(self, text: str) -> Place:
+        """Where a target leads: the same ones come again and again, and routes do not change."""
+        target = parse_target(text)
+        place = target, self._endpoint(target.path) or self._route(target.path)
+        if len(text) <= _SHORT:
+            if len(self._places) >= _PLACES:
+                self._places.clear()
+            self._places[text] = place
+        return place
 
     def _endpoint(self, path: str) -> Endpoint | None:
         """One of our own at this path; below our prefix one whose path ends with ``/`` has what is below it."""
@@ -165,7 +181,7 @@ class Gate:
 
     def presented(self, head: RequestHead) -> Presented | None:
         """The first cookie of our name that authenticates, or None: strangers cost the store nothing."""
-        return self._sessions.presented(cookies_named(head.headers.getall("Cookie", ()), self._cookie_name))
+        return self._sessions.presented(cookies_named(head.values(b"cookie"), self._cookie_name))
 
     def answer(self, asked: Question, found: Session | Lost | StoreUnavailable) -> Forward | Refuse:
         """Session and access."""

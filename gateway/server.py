@@ -19,76 +19,53 @@ from collections.abc import Callable
 from typing import Any
 
 from aiohttp import http_parser, web
-from aiohttp.http_exceptions import PayloadEncodingError
-from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from gateway.app import Gateway, build
-from gateway.errors import Language, StartError, StoreUnavailable
+from gateway.errors import StartError, StoreUnavailable
+from gateway.front.client import ClientConnection
+from gateway.front.door import FrontDoor
 from gateway.settings import Settings
-from gateway.web.parse_errors import answer_parse_error
 
 log = logging.getLogger("gateway.server")
 _BACKLOG = 1024
 _RESTART_SECONDS = 1.0
-_KEEPALIVE_SECONDS = 75.0
-
-
-class _Protocol(RequestHandler):
-    """aiohttp's, with our words for requests that cannot be parsed."""
-
-    def handle_error(
-        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
-    ) -> web.StreamResponse:
-        """Called for what the parser refused, and for errors nobody caught."""
-        if isinstance(exc, ConnectionError):
-            log.debug("the client went away")
-        elif status >= 500 and exc is not None:
-            log.error("unexpected error", exc_info=exc)
-        language = self._manager.language if isinstance(self._manager, _Server) else "en"
-        return answer_parse_error(request, status, exc, language)
-
-    def data_received(self, data: bytes) -> None:
-        """aiohttp answers what cannot be parsed after the request under way, but leaves that one waiting for its body."""
-        super().data_received(data)
-        request, queued = self._current_request, self._messages
-        if request is not None and queued and isinstance(queued[-1][0], _ErrInfo) and not request.content.is_eof():
-            request.content.set_exception(PayloadEncodingError("the rest of the body"))
 
 
 class _Server(web.Server):
-    language: Language = "en"
+    """Gives every connection to the front door; our own endpoints run behind it."""
 
-    def __call__(self) -> RequestHandler:
-        return _Protocol(self, loop=self._loop, **self._kwargs)
+    front: FrontDoor
+
+    def __call__(self) -> Any:
+        return ClientConnection(self.front)
+
+    @property
+    def connections(self) -> list[Any]:
+        """The clients' connections."""
+        return list(self.front.clients)
+
+    def pre_shutdown(self) -> None:
+        """Nothing new is begun."""
+        self.front.drain()
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """What runs may finish, for ``timeout`` seconds."""
+        await self.front.close(timeout or 0.0)
 
 
 class GatewayRunner(web.AppRunner):
-    """An application runner whose connections are :class:`_Protocol`."""
+    """An application runner whose connections belong to the front door."""
 
-    def __init__(self, app: web.Application, settings: Settings) -> None:
-        limit = settings.server.max_header_bytes
-        self._language: Language = "zh" if settings.site.language == "zh" else "en"
+    def __init__(self, gateway: Gateway, settings: Settings) -> None:
+        self._front = gateway.front
         super().__init__(
-            app,
-            handle_signals=False,
-            access_log=None,
-            handler_cancellation=True,  # a client that goes away ends the backend's request
-            auto_decompress=False,  # bodies pass as they came
-            keepalive_timeout=_KEEPALIVE_SECONDS,
-            shutdown_timeout=settings.server.drain_timeout,
-            max_line_size=limit,
-            max_field_size=limit,
+            gateway.app, handle_signals=False, access_log=None, shutdown_timeout=settings.server.drain_timeout
         )
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        ours = _Server(
-            made.request_handler,
-            request_factory=made.request_factory,
-            handler_cancellation=made.handler_cancellation,
-            **made._kwargs,
-        )
-        ours.language = self._language
+        ours = _Server(made.request_handler, request_factory=made.request_factory)
+        ours.front = self._front
         return ours
 
 
@@ -151,7 +128,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
     management = web.AppRunner(gateway.management, handle_signals=False, access_log=None, shutdown_timeout=1)
-    runner = GatewayRunner(gateway.app, settings)
+    runner = GatewayRunner(gateway, settings)
     await management.setup()
     await web.SockSite(management, manage, backlog=_BACKLOG).start()
     await runner.setup()

@@ -65,7 +65,7 @@ class GatewayTestServer(BaseTestServer):
         self.gateway = app.build(settings)
 
     async def _make_runner(self, **_: Any) -> BaseRunner[Any]:
-        return GatewayRunner(self.gateway.app, self._settings)
+        return GatewayRunner(self.gateway, self._settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +111,13 @@ class Gateway:
         return session_cookie(response)
 
     async def raw(self, data: bytes, *, seconds: float = 10.0, half_close: bool = False) -> bytes:
-        """Sends bytes as they are and reads until the gateway closes, or ``seconds`` are over."""
+        """Sends bytes as they are and reads until the gateway closes or resets, or ``seconds`` are over."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(data)
         if half_close:
             writer.write_eof()
         received = b""
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(seconds):
                 while piece := await reader.read(65536):
                     received += piece

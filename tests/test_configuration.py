@@ -286,12 +286,9 @@ def test_of_several_upstreams_a_route_must_name_one_and_no_path_may_come_twice(f
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        (
-            "127.0.0.1:9000",
-            "must be http://HOST[:PORT] or https://HOST[:PORT], without a path: requests keep their own",
-        ),
-        ("http://a/app", "must be http://HOST[:PORT] or https://HOST[:PORT], without a path: requests keep their own"),
-        ("http://u:p@a", "must be http://HOST[:PORT] or https://HOST[:PORT], without a path: requests keep their own"),
+        ("127.0.0.1:9000", "must be http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH"),
+        ("http://a/app", "must be without a path: requests keep their own"),
+        ("http://u:p@a", "must be without a user name: requests bring their own Authorization"),
         ("http://a:99999", "the port is not a number from 1 to 65535"),
         ("http://a:0", "the port is not a number from 1 to 65535"),
         ("http://a:b", "the port is not a number from 1 to 65535"),

@@ -265,6 +265,9 @@ def complete(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     data["keys"] = {"master": MASTER}
     if (data.get("redis") or {}).pop("password_file", None):
         data["redis"]["password"] = "secret"
+    for upstream in data["upstreams"].values():
+        for name in ("ca_file", "cert_file", "key_file"):
+            upstream.get("tls", {}).pop(name, None)
     for name in {"ca_file", "cert_file", "key_file"} & (data.get("redis") or {}).keys():
         (folder / name).touch()
         data["redis"][name] = name

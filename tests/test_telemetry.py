@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
+from collections.abc import Callable
 
 import pytest
 
 from gateway.errors import StoreUnavailable, UpstreamError
+from gateway.telemetry.access_log import AccessLine, Writer, as_json, as_text
 from gateway.telemetry.failures import Failures
-from gateway.telemetry.logs import AccessLine, JsonFormatter, TextFormatter
+from gateway.telemetry.logs import JsonFormatter, TextFormatter
 
 HOSTILE = 'x"\n2026-01-01 fake line\r\x1b[2J\u2028\udcff'
 
@@ -33,6 +36,41 @@ def test_a_request_cannot_write_a_line_of_its_own(formatter: logging.Formatter) 
     assert len(text.splitlines()) == 1
     assert "\x1b" not in text
     text.encode("ascii")
+
+
+@pytest.mark.parametrize(
+    ("form", "formatter"), [(as_json, JsonFormatter()), (as_text, TextFormatter())], ids=["json", "text"]
+)
+@pytest.mark.parametrize(
+    "line",
+    [
+        AccessLine("01J", "", "", "", at=1e9),
+        AccessLine(
+            "01J", "GET", HOSTILE, "::1", decision="forward", reason=HOSTILE, route=HOSTILE, user=HOSTILE, status=200,
+            upstream_status=200, received=1, sent=2, upstream_seconds=0.0012, seconds=0.5, at=1.7e9 + 0.25,
+        ),
+    ],
+    ids=["empty", "full"],
+)  # fmt: skip
+async def test_a_batch_of_lines_reads_as_the_log_s_other_lines_do(
+    form: Callable[[AccessLine], str], formatter: logging.Formatter, line: AccessLine
+) -> None:
+    stream = io.StringIO()
+    writer = Writer(stream, form)
+    writer.add(line)
+    writer.add(line)
+    writer.flush()
+    record = logging.makeLogRecord({"name": "gateway.access", "levelno": logging.INFO, "msg": "request"})
+    record.created, record.fields = line.at, line.fields()
+    assert stream.getvalue() == f"{formatter.format(record)}\n" * 2
+
+
+async def test_a_line_does_not_wait_for_others_for_long() -> None:
+    stream = io.StringIO()
+    Writer(stream, as_json).add(AccessLine("01J", "GET", "/", "::1"))
+    async with asyncio.timeout(5):
+        while not stream.getvalue():
+            await asyncio.sleep(0.01)
 
 
 def test_a_line_of_json_holds_what_the_request_sent() -> None:

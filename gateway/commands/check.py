@@ -22,8 +22,19 @@ def check(config: Path) -> None:
     settings = load_settings(config, os.environ)
     _check_users(settings)
     build(settings)
+    for text in warnings_of(settings):
+        click.secho(f"warning: {text}", err=True, bold=True)
     routes, upstreams = len(settings.routes), len(settings.upstreams)
     click.echo(f"{config}: fine (routes: {routes}, upstreams: {upstreams})")
+
+
+def warnings_of(settings: Settings) -> list[str]:
+    """What is allowed, and dangerous; told by ``check`` and at each start."""
+    return [
+        f"upstreams.{name}.tls.verify is false: anybody between the gateway and this backend can read and change everything"
+        for name, upstream in settings.upstreams.items()
+        if not upstream.tls.verify
+    ]
 
 
 def _check_users(settings: Settings) -> None:

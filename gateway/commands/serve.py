@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from gateway import launch, server
+from gateway.commands.check import warnings_of
 from gateway.commands.options import File, Folder, PortNumber
 from gateway.settings import Settings, load_settings
 from gateway.telemetry import logs
@@ -83,4 +84,6 @@ def _run(settings: Settings, *, account: launch.FirstAccount | None = None, demo
 def _warn(settings: Settings) -> None:
     if settings.site.url is None and settings.server.host not in ("127.0.0.1", "::1", "localhost"):
         text = "site.url is not set: cookies are sent over plain http too; set it to https://… when the site is https"
+        logging.getLogger("gateway.server").warning(text)
+    for text in warnings_of(settings):
         logging.getLogger("gateway.server").warning(text)

@@ -6,13 +6,14 @@ Ours is stripped first and added last, so that a client can neither send our hea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 from urllib.parse import quote
 
 from gateway.core.head import RawHeaders
+from gateway.core.hops import PSEUDONYM
 from gateway.core.identity import Identity
 
 RawHeaderList = list[tuple[bytes, bytes]]
@@ -43,6 +44,7 @@ PRESETS: Mapping[str, Mapping[str, str]] = {
     },
 }
 
+_USUAL = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})  # names nothing that is not stripped anyway
 # RFC 9110 §7.6.1 and the older lists; never passed on in either direction.
 _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade "
@@ -76,13 +78,18 @@ class HeaderPolicy:
     own_cookies: frozenset[str] = frozenset()
 
     @cached_property
+    def kinds(self) -> NameKinds:
+        """What is to be done with a client's header of this name."""
+        return NameKinds(self.stripped)
+
+    @cached_property
     def stripped(self) -> frozenset[bytes]:
-        """Names (lower case, dashes) that a client's request never brings along. Expect: we have answered it."""
+        """Names (lower case, dashes) that a client's request never brings along."""
         own = {_one_spelling(name.encode()) for name in self.names.values()}
-        return _HOP_BY_HOP | _OURS | _PRESET_NAMES | own | {b"proxy", b"expect"}
+        return _HOP_BY_HOP | _OURS | _PRESET_NAMES | own | {b"proxy"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Origin:
     """Where the request came from: the caller's address, the site's scheme, the Host the client named."""
 
@@ -92,23 +99,52 @@ class Origin:
     request_id: str
 
 
-def request_headers(
-    raw: RawHeaders, policy: HeaderPolicy, *, host: str | None, drop: Iterable[bytes] = ()
-) -> RawHeaderList:
-    """The client's headers that may pass. ``host`` replaces the value of Host; ``drop``: more names (lower case)."""
-    stripped = policy.stripped.union(drop, connection_named(raw))
-    kept: RawHeaderList = []
-    for name, value in raw:
+_PASS, _DROP, _COOKIE, _HOST, _AUTHORIZATION = range(5)
+_MAX_NAMES = 4096
+
+
+class NameKinds(dict[bytes, int]):
+    """By name as it was sent: the same few names come with every request. Bounded; others are judged each time."""
+
+    def __init__(self, stripped: frozenset[bytes]) -> None:
+        super().__init__()
+        self._stripped = stripped
+
+    def __missing__(self, name: bytes) -> int:
+        kind = self._judge(name)
+        if len(self) < _MAX_NAMES and len(name) <= 64:
+            self[name] = kind
+        return kind
+
+    def _judge(self, name: bytes) -> int:
         key = _one_spelling(name)
-        if key in stripped or key.startswith(_OURS_BEGIN) or (key in _REAL_ONLY_WITH_DASH and key != name.lower()):
+        if key in self._stripped or key.startswith(_OURS_BEGIN):
+            return _DROP
+        if key in _REAL_ONLY_WITH_DASH and key != name.lower():
+            return _DROP
+        return {b"cookie": _COOKIE, b"host": _HOST, b"authorization": _AUTHORIZATION}.get(key, _PASS)
+
+
+def request_headers(
+    raw: RawHeaders, policy: HeaderPolicy, *, host: str | None, authorization: bool = True
+) -> RawHeaderList:
+    """The client's headers that may pass. ``host`` replaces the value of Host; ``authorization``: is that one passed on?"""
+    named = connection_named(raw)
+    kinds = policy.kinds
+    kept: RawHeaderList = []
+    for pair in raw:
+        name, value = pair
+        kind = kinds[name]
+        if kind == _DROP or (named and _one_spelling(name) in named):
             continue
-        if key == b"host" and host is not None:
-            value = host.encode("latin-1")
-        elif key == b"cookie":
+        if kind == _PASS or (kind == _AUTHORIZATION and authorization):
+            kept.append(pair)
+        elif kind == _COOKIE:
             value = without_cookies(value, policy.own_cookies)
-            if not value:
-                continue
-        kept.append((name, value))
+            if value:
+                kept.append((name, value))
+        elif kind == _HOST:
+            kept.append(pair if host is None else (name, host.encode("latin-1")))
     return kept
 
 
@@ -120,9 +156,9 @@ def connection_named(raw: RawHeaders) -> set[bytes]:
     """Every field that ``Connection`` names (lower case): it ends here (RFC 9110 §7.6.1). Framing stays ours to judge."""
     named: set[bytes] = set()
     for name, value in raw:
-        if name.lower() == b"connection":
+        if len(name) == 10 and name.lower() == b"connection" and value not in _USUAL:
             named.update(_one_spelling(token.strip()) for token in value.split(b","))
-    return named - {b"content-length", b"host"}
+    return named - {b"content-length", b"host"} if named else named
 
 
 def without_cookies(value: bytes, names: frozenset[str]) -> bytes:
@@ -169,7 +205,7 @@ def origin_headers(origin: Origin, policy: HeaderPolicy, version: tuple[int, int
     if policy.forwarded:
         headers.append((b"Forwarded", _forwarded(origin).encode("latin-1", "replace")))
     if policy.via:
-        headers.append((b"Via", b"%d.%d auth-gateway" % version))
+        headers.append((b"Via", b"%d.%d %b" % (*version, PSEUDONYM.encode())))
     return headers
 
 
@@ -184,19 +220,36 @@ def _forwarded(origin: Origin) -> str:
     return f'for={address};host="{origin.host}";proto={origin.scheme}'
 
 
+class _AnswerKinds(dict[bytes, int]):
+    """As :class:`NameKinds`, for what backends send."""
+
+    def __missing__(self, name: bytes) -> int:
+        key = _one_spelling(name)
+        kind = _DROP if key in _HOP_BY_HOP and key != b"proxy-authenticate" else _PASS
+        if key == b"set-cookie":
+            kind = _COOKIE
+        if len(self) < _MAX_NAMES and len(name) <= 64:
+            self[name] = kind
+        return kind
+
+
+_ANSWER_KINDS = _AnswerKinds()
+
+
 def response_headers(raw: RawHeaders, own_cookies: frozenset[str], cache: str) -> tuple[RawHeaderList, int]:
     """What of the backend's answer passes, and how many of its cookies had our name (removed; worth a log line)."""
-    dropped = _HOP_BY_HOP.union(connection_named(raw)) - {b"proxy-authenticate"}
+    named = connection_named(raw) - {b"proxy-authenticate"}
+    kinds = _ANSWER_KINDS
     kept: RawHeaderList = []
     stolen = 0
-    for name, value in raw:
-        key = _one_spelling(name)
-        if key in dropped:
+    for pair in raw:
+        kind = kinds[pair[0]]
+        if kind == _DROP or (named and _one_spelling(pair[0]) in named):
             continue
-        if key == b"set-cookie" and _cookie_set(value) in own_cookies:
+        if kind == _COOKIE and _cookie_set(pair[1]) in own_cookies:
             stolen += 1
             continue
-        kept.append((name, value))
+        kept.append(pair)
     return (kept if cache == "as_is" else _cache(kept, cache)), stolen
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gateway.core.access import Access
+from gateway.core.limits import Limits
 from gateway.errors import RequestError
 
 
@@ -31,6 +32,8 @@ class Timeouts:
     connect: float = 5.0
     first_byte: float = 60.0
     between_bytes: float = 300.0
+    total: float | None = None
+    """From the request's head to the end of the answer; None: as long as it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Route:
     cache: Literal["as_is", "private", "no-store"] = "as_is"
     refuse: RefusalRules = field(default_factory=RefusalRules)
     timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Limits = field(default_factory=Limits)
 
 
 class RouteTable:

@@ -14,7 +14,7 @@ from typing import Literal
 from aiohttp import web
 
 from gateway.errors import GatewayError
-from gateway.web.answers import SERVER
+from gateway.front.answers import SERVER
 
 Probe = Callable[[], Awaitable[None]]
 

@@ -13,11 +13,12 @@ from pydantic import SecretStr, ValidationError
 from gateway.core.keys import parse_ring
 from gateway.errors import Problem, SettingsError
 from gateway.settings.model import Settings
-from gateway.settings.rules import ACCESS_BRANCHES
+from gateway.settings.rules import ACCESS_BRANCHES, UpstreamSettings
 from gateway.settings.sources import PREFIX, Loc, Places, overlay_environment
 from gateway.settings.whole import check_whole
 from gateway.settings.words import is_listed, words
 from gateway.settings.yaml_file import read_yaml
+from gateway.upstream.tls import TlsError, client_context
 
 _SECRETS = (("redis", "password"), ("redis", "sentinel_password"), ("sql", "url"), ("keys", "master"))
 
@@ -61,6 +62,7 @@ def _settings(data: dict[str, Any], environment: Mapping[str, str], checks: _Che
     settings = _validate(data, checks)
     check_whole(data, checks.add)
     _check_named_files(data, checks)
+    _check_backend_tls(data, checks)
     if checks.problems or settings is None:
         raise SettingsError(sorted(checks.problems, key=lambda problem: _line_order(problem.where)))
     return _with_absolute_paths(settings, checks.folder)
@@ -130,6 +132,22 @@ def _check_named_files(data: dict[str, Any], checks: _Checks) -> None:
             checks.add(loc, f"{checks.folder / path} cannot be read: {why}")
 
 
+def _check_backend_tls(data: dict[str, Any], checks: _Checks) -> None:
+    """Not only that the files are there: a key that does not fit must not wait for the first request to be found."""
+    upstreams = data.get("upstreams")
+    for name, upstream in upstreams.items() if isinstance(upstreams, dict) else ():
+        tls = upstream.get("tls") if isinstance(upstream, dict) else None
+        given = tls if isinstance(tls, dict) else {}
+        files = {file: checks.folder / path for file in _REDIS_FILES if isinstance(path := given.get(file), str)}
+        trusted = (files.get("ca_file"), None, None)
+        presented = (None, files.get("cert_file"), files.get("key_file"))
+        for ca, cert, key in filter(any, (trusted, presented)):
+            try:
+                client_context(ca_file=ca, cert_file=cert, key_file=key)
+            except TlsError as error:
+                checks.add(("upstreams", name, "tls", error.setting), str(error))
+
+
 def _validate(data: Mapping[str, Any], checks: _Checks) -> Settings | None:
     try:
         return Settings.model_validate(data)
@@ -150,7 +168,15 @@ def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
         session = session.model_copy(update={"file": session.file.model_copy(update={"path": folder / path})})
     sql = settings.sql.model_copy(update={"url": _absolute_sqlite(settings.sql.url, folder)})
     redis = settings.redis.model_copy(update=files)
-    return settings.model_copy(update={"users": users, "redis": redis, "session": session, "sql": sql})
+    upstreams = {name: _with_absolute_tls(upstream, folder) for name, upstream in settings.upstreams.items()}
+    update = {"users": users, "redis": redis, "session": session, "sql": sql, "upstreams": upstreams}
+    return settings.model_copy(update=update)
+
+
+def _with_absolute_tls(upstream: UpstreamSettings, folder: Path) -> UpstreamSettings:
+    tls = upstream.tls
+    files = {name: folder / path for name in _REDIS_FILES if (path := getattr(tls, name)) is not None}
+    return upstream.model_copy(update={"tls": tls.model_copy(update=files)})
 
 
 def _absolute_sqlite(url: SecretStr | None, folder: Path) -> SecretStr | None:

@@ -70,6 +70,8 @@ class ServerSettings(Slice):
         1, ge=1, le=256, description="Processes that serve; as many as there are cores is a good number."
     )
     drain_timeout: Seconds = Field(30.0, description="Seconds that requests under way have to finish after SIGTERM.")
+    head_timeout: Seconds = Field(15.0, description="Seconds for the head of a request to arrive; longer is 408.")
+    keepalive_timeout: Seconds = Field(75.0, description="Seconds that a connection may wait for its next request.")
     max_header_bytes: Whole = Field(
         16384, ge=1024, le=1048576, description="Bytes: the longest request line and the longest header field."
     )

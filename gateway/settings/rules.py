@@ -3,22 +3,67 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
-from gateway.settings.values import Seconds, Slice, Words, check_decoded_path, check_upstream_url
+from gateway.settings.values import Seconds, Slice, Whole, Words, check_decoded_path, check_upstream_url
+from gateway.upstream.address import is_name_or_address
+
+
+class UpstreamTlsSettings(Slice):
+    """TLS to an https:// backend."""
+
+    ca_file: Path | None = Field(None, description="Certificates to trust for this backend instead of the system's.")
+    cert_file: Path | None = Field(None, description="The gateway's own certificate, for a backend that asks for one.")
+    key_file: Path | None = Field(None, description="The key of cert_file for this backend, without a password.")
+    server_name: str | None = Field(
+        None, description="The name to ask for (SNI) and to find in the backend's certificate; none: the host of url."
+    )
+    verify: bool = Field(
+        True, description="false: any certificate will do, and who sits in between can read and change everything."
+    )
+
+    @field_validator("key_file")
+    @classmethod
+    def _check_pair(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if "cert_file" in info.data and (info.data["cert_file"] is None) != (value is None):
+            raise ValueError("cert_file and key_file go together")
+        return value
+
+    @field_validator("server_name")
+    @classmethod
+    def _check_server_name(cls, value: str | None) -> str | None:
+        if value is not None and (not is_name_or_address(value) or value.endswith(".")):
+            raise ValueError("must be a host name or an address, without a port and without a dot at its end")
+        return value
+
+    @field_validator("verify")
+    @classmethod
+    def _check_verify(cls, value: bool, info: ValidationInfo) -> bool:
+        if not value and info.data.get("ca_file"):
+            raise ValueError("with verify: false nobody looks at ca_file: give one of the two")
+        return value
 
 
 class UpstreamSettings(Slice):
     """A backend."""
 
-    url: str = Field(description="Where the backend listens, http://HOST:PORT or https://HOST:PORT.")
+    url: str = Field(description="Where the backend listens: http://HOST:PORT, https://HOST:PORT or unix:/PATH.")
+    tls: UpstreamTlsSettings = UpstreamTlsSettings()
 
     @field_validator("url")
     @classmethod
     def _check_url(cls, value: str) -> str:
         return check_upstream_url(value)
+
+    @field_validator("tls")
+    @classmethod
+    def _check_tls(cls, value: UpstreamTlsSettings, info: ValidationInfo) -> UpstreamTlsSettings:
+        if value.model_fields_set and not info.data.get("url", "https:").startswith("https:"):
+            raise ValueError("is for https:// backends only")
+        return value
 
 
 class AccessSettings(Slice):
@@ -71,6 +116,18 @@ class TimeoutSettings(Slice):
     connect: Seconds = Field(5.0, description="Seconds to connect to the backend.")
     first_byte: Seconds = Field(60.0, description="Seconds until the backend's answer begins.")
     between_bytes: Seconds = Field(300.0, description="Seconds between two pieces of a request or an answer.")
+    total: Seconds | None = Field(None, description="Seconds for the whole answer; none: as long as it takes.")
+
+
+class LimitSettings(Slice):
+    """The largest request that is passed on."""
+
+    target: Whole = Field(8192, ge=64, le=1048576, description="Bytes of the path with its query; more is 414.")
+    headers: Whole = Field(100, ge=1, le=10000, description="Number of header fields; more is 431.")
+    header_bytes: Whole = Field(
+        32768, ge=256, le=1048576, description="Bytes of all header fields together; more is 431."
+    )
+    body: Whole = Field(1073741824, ge=0, description="Bytes of the body; more is 413.")
 
 
 class RouteSettings(Slice):
@@ -98,6 +155,7 @@ class RouteSettings(Slice):
     )
     refuse: RefuseSettings = RefuseSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
+    limits: LimitSettings = LimitSettings()
 
     @field_validator("path")
     @classmethod

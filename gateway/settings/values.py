@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from gateway.core.head import is_host
+from gateway.upstream.address import parse_upstream_url
 
 
 def _number(value: object) -> object:
@@ -26,7 +27,6 @@ ShortSeconds = Annotated[float, Field(gt=0, le=30, allow_inf_nan=False), _NO_FLA
 WholeSeconds = Annotated[int, Field(gt=0, le=10 * 366 * 86400), _NO_FLAG]
 SecondsOrNone = Annotated[int, Field(ge=0, le=10 * 366 * 86400), _NO_FLAG]
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
-_UPSTREAM = re.compile(r"https?://[^/?#@\s]+/?")
 _REDIS_OPTIONS = frozenset({"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"})
 
 
@@ -85,23 +85,8 @@ def check_site_url(value: str) -> str:
 
 
 def check_upstream_url(value: str) -> str:
-    """``http://HOST[:PORT]`` or ``https://HOST[:PORT]``."""
-    if not _UPSTREAM.fullmatch(value):
-        raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT], without a path: requests keep their own")
-    try:
-        port = urlsplit(value).port
-    except ValueError as error:
-        raise ValueError("the port is not a number from 1 to 65535") from error
-    host = urlsplit(value).hostname or ""
-    labels = host.rstrip(".").split(".")
-    if port == 0:
-        raise ValueError("the port is not a number from 1 to 65535")
-    if (
-        not host.isascii()
-        or not is_host(urlsplit(value).netloc)
-        or (":" not in host and not all(0 < len(one) < 64 for one in labels))
-    ):
-        raise ValueError("the host is no host name or address (write international names in their xn-- form)")
+    """``http://HOST[:PORT]``, ``https://HOST[:PORT]`` or ``unix:/PATH``."""
+    parse_upstream_url(value)
     return value
 
 

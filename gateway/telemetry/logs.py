@@ -1,4 +1,4 @@
-"""Logs: text on a terminal, JSON lines elsewhere. One line per request; never a session id, a token or a password.
+"""Logs: text on a terminal, JSON lines elsewhere; never a session id, a token or a password.
 
 Values from requests are escaped by the JSON encoder, on the terminal too: a request cannot write a line of its own.
 """
@@ -8,45 +8,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
-access = logging.getLogger("gateway.access")
+from gateway.telemetry import access_log
+
 _LEVELS = {logging.WARNING: "warning", logging.ERROR: "error", logging.CRITICAL: "error", logging.INFO: "info"}
-
-
-@dataclass(slots=True)
-class AccessLine:
-    """What happened to one request. Each field has one writer; times in seconds."""
-
-    request_id: str
-    method: str
-    path: str
-    peer: str
-    decision: str = ""
-    reason: str = ""
-    route: str = ""
-    user: str = ""
-    status: int = 0
-    upstream_status: int = 0
-    received: int = 0
-    sent: int = 0
-    upstream_seconds: float = 0.0
-    seconds: float = 0.0
-
-    def fields(self) -> dict[str, Any]:
-        """For the log: without what is empty, times in milliseconds."""
-        times = {"ms": round(self.seconds * 1000, 1), "upstream_ms": round(self.upstream_seconds * 1000, 1)}
-        words = {name: getattr(self, name) for name in ("request_id", "method", "path", "status", "decision", "reason")}
-        rest = {name: getattr(self, name) for name in ("route", "user", "peer", "upstream_status", "received", "sent")}
-        return {name: value for name, value in {**words, **rest, **times}.items() if value not in ("", 0)}
-
-
-def write_access(line: AccessLine) -> None:
-    """Writes the request's one line."""
-    if access.isEnabledFor(logging.INFO):
-        access.info("request", extra={"fields": line.fields()})
 
 
 class JsonFormatter(logging.Formatter):
@@ -90,3 +57,5 @@ def configure(
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("gateway").setLevel(level.upper())
+    wanted = logging.getLogger("gateway").isEnabledFor(logging.INFO)
+    access_log.use(access_log.Writer(stream, access_log.as_text if text else access_log.as_json) if wanted else None)

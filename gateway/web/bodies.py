@@ -11,7 +11,6 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.errors import RequestError
-from gateway.web.state import STATE
 
 MAX_BYTES = 64 * 1024
 SECONDS = 30.0
@@ -24,7 +23,6 @@ def invite_body(request: web.BaseRequest) -> None:
     """``100 Continue`` for a client that waits for it: only now, when somebody will read the body (hazard D13)."""
     if request.headers.get("Expect") and request.version >= (1, 1) and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request[STATE].invited = True
 
 
 def media_type(request: web.BaseRequest) -> str:

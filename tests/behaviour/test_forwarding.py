@@ -244,16 +244,29 @@ async def test_a_refused_stranger_is_not_invited_to_send_his_body(gateway: Gatew
     assert backend.connections == 0
 
 
-async def test_whoever_may_pass_is_invited_and_heard(public: Gateway, backend: RecordingBackend) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", public.port)
-    writer.write(
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
-    )
-    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
-    writer.write(b"hello")
-    assert (await reader.read()).startswith(b"HTTP/1.1 200 OK")
-    assert backend.last.body == b"hello"
-    writer.close()
+async def test_the_backend_invites_whoever_may_pass_to_send_his_body(make_gateway: MakeGateway) -> None:
+    heads: list[bytes] = []
+
+    async def invite(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = await reader.readexactly(5)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + body)
+        await writer.drain()
+
+    async with await asyncio.start_server(invite, "127.0.0.1", 0) as server:
+        gateway = await make_gateway(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", routes=PUBLIC)
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+        )
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"hello")
+        answer = await asyncio.wait_for(reader.read(), 5)
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert answer.endswith(b"\r\n\r\nhello")
+        assert b"Expect: 100-continue\r\n" in heads[0]
+        writer.close()
 
 
 async def test_an_answer_before_the_end_of_the_body_is_passed_on(make_gateway: MakeGateway) -> None:
@@ -484,16 +497,33 @@ async def test_a_backend_that_does_not_answer_in_time_is_a_504(
 async def test_a_cut_answer_can_not_pass_for_a_whole_one(
     public: Gateway, backend: RecordingBackend, answer: bytes
 ) -> None:
-    backend.answer = writes(answer, close=True)
+    head, end, body = answer.partition(b"\r\n\r\n")
+    passed_on = asyncio.Event()
+
+    async def break_off(_: Recorded, writer: asyncio.StreamWriter) -> None:
+        writer.write(head + end)
+        await passed_on.wait()
+        writer.write(body)
+        await writer.drain()
+        writer.close()
+
+    backend.answer = break_off
     reader, writer = await asyncio.open_connection("127.0.0.1", public.port)
     writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    received = b""
+    received = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    passed_on.set()
     with contextlib.suppress(ConnectionError):
         while piece := await asyncio.wait_for(reader.read(65536), 5):
             received += piece
     writer.close()
     assert received.startswith(b"HTTP/1.1 200 OK")
     assert not received.endswith(b"0\r\n\r\n")
+
+
+async def test_nonsense_that_comes_with_the_head_is_a_502(public: Gateway, backend: RecordingBackend) -> None:
+    backend.answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nonly \r\nZZ\r\n"
+    response = await public.get("/")
+    assert (response.status, (await response.json())["reason"]) == (502, "upstream_nonsense")
 
 
 async def test_a_kept_connection_that_died_is_replaced_for_a_get_but_a_post_is_never_sent_twice(

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
-from multidict import CIMultiDict
 
 from gateway.core.head import RequestHead
 
@@ -31,4 +30,4 @@ def head(
     given = list(headers.items() if isinstance(headers, Mapping) else headers)
     pairs = ([("Host", host)] if host is not None else []) + given
     raw = [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in pairs]
-    return RequestHead(method, target, version, CIMultiDict(pairs), raw, "192.0.2.7")
+    return RequestHead(method, target, version, raw, "192.0.2.7")

@@ -1,0 +1,165 @@
+"""Refusals on the wire: JSON, or a small page for a page load that is sent nowhere (docs/http-api.md)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import formatdate
+
+from gateway.core.head import RequestHead
+from gateway.core.redirects import safe_next
+from gateway.core.refusals import CHALLENGE, Refusal, Site
+from gateway.errors import Language
+from gateway.pages import NoticeView, Pages
+
+SERVER = "auth-gateway"
+CSP = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+)
+_HEADINGS: dict[Language, dict[int, str]] = {
+    "en": {
+        400: "That request cannot be read",
+        403: "Not allowed",
+        404: "Nothing here",
+        405: "Not possible here",
+        413: "Too large",
+        429: "One moment, please",
+        502: "The application does not answer",
+        503: "One moment, please",
+        504: "The application is too slow",
+    },
+    "zh": {
+        400: "无法理解该请求",
+        403: "不允许",
+        404: "页面不存在",
+        405: "不支持此操作",
+        413: "请求过大",
+        429: "请稍候",
+        502: "后端应用无响应",
+        503: "请稍候",
+        504: "后端应用响应超时",
+    },
+}
+_LINK_WORDS: dict[Language, tuple[str, str]] = {"en": ("Start page", "Try again"), "zh": ("返回首页", "重试")}
+_OTHER: dict[Language, str] = {"en": "Something went wrong", "zh": "出错了"}
+_PHRASES = {
+    200: "OK",
+    302: "Found",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    417: "Expectation Failed",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+    505: "HTTP Version Not Supported",
+    508: "Loop Detected",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAnswer:
+    """An answer of ours. ``close``: the connection serves no other request after it."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    close: bool = False
+
+
+class Refusals:
+    """Makes answers of refusals. ``drop_cookie`` gives the ``Set-Cookie`` that deletes the session's cookie."""
+
+    def __init__(self, site: Site, pages: Pages, drop_cookie: Callable[[], str]) -> None:
+        self._site = site
+        self._pages = pages
+        self._drop_cookie = drop_cookie
+        self._hardening = list(hardening(site).items())
+
+    def answer(self, head: RequestHead | None, refusal: Refusal, request_id: str) -> OwnAnswer:
+        """The whole answer but for ``Date``, the length and what concerns the connection."""
+        if head is not None and refusal.page_load and refusal.redirect is None:
+            kind, body = "text/html; charset=utf-8", self._notice(head, refusal, request_id).encode("utf-8", "replace")
+        else:
+            kind, body = "application/json; charset=utf-8", _json(refusal, request_id)
+        headers = [("Content-Type", kind), *refusal.headers.items(), ("X-Request-Id", request_id), *self._hardening]
+        if kind.startswith("text/html"):
+            headers.append(("Content-Security-Policy", CSP))
+        if refusal.location is not None:
+            headers.append(("Location", refusal.location))
+        if refusal.drop_cookie:
+            headers.append(("Set-Cookie", self._drop_cookie()))
+        return OwnAnswer(refusal.status, headers, body, refusal.close)
+
+    def _notice(self, head: RequestHead, refusal: Refusal, request_id: str) -> str:
+        """A page with a way on: the same page again when something behind us failed, else the site's root."""
+        language = refusal.language
+        heading = _HEADINGS[language].get(refusal.status, _OTHER[language])
+        again = refusal.status >= 500 and head.method == "GET"
+        link = (safe_next(head.target) if again else None) or "/"
+        words = _LINK_WORDS[language][again]
+        return self._pages.notice(
+            NoticeView(language, refusal.status, heading, refusal.message, request_id, link, words)
+        )
+
+
+def _json(refusal: Refusal, request_id: str) -> bytes:
+    text = json.dumps(refusal.body(request_id), ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "surrogateescape")
+
+
+def hardening(site: Site) -> dict[str, str]:
+    """The headers of everything that is ours (docs/http-api.md)."""
+    headers = {"Server": SERVER, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
+    if site.is_https:
+        headers["Strict-Transport-Security"] = "max-age=31536000"
+    return headers
+
+
+class _Clock:
+    """The date as HTTP writes it, made once a second (RFC 9110 §6.6.1)."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._text = b""
+
+    def date(self) -> bytes:
+        """Now."""
+        now = int(time.time())
+        if now != self._second:
+            self._second, self._text = now, formatdate(now, usegmt=True).encode()
+        return self._text
+
+
+_CLOCK = _Clock()
+
+
+def on_the_wire(answer: OwnAnswer, *, is_head: bool, version: tuple[int, int], stays: bool) -> bytes:
+    """The whole answer in bytes. HEAD gets the headers of GET and no body."""
+    lines = [f"{name}: {value}\r\n" for name, value in answer.headers]
+    text = (
+        f"HTTP/1.{0 if version == (1, 0) else 1} {answer.status} {_PHRASES.get(answer.status, '')}\r\n{''.join(lines)}"
+    )
+    end = b"\r\n" if stays else b"Connection: close\r\n\r\n"
+    body = b"" if is_head else answer.body
+    head = text.encode("utf-8", "surrogateescape")
+    return b"%bContent-Length: %d\r\nDate: %b\r\n%b%b" % (head, len(answer.body), _CLOCK.date(), end, body)
+
+
+def options_answer(allow: str, request_id: str) -> OwnAnswer:
+    """For ``OPTIONS`` that goes no further (RFC 9110 §7.6.2)."""
+    return OwnAnswer(200, [("Allow", allow), ("X-Request-Id", request_id), ("Server", SERVER)], b"")
+
+
+__all__ = ["CHALLENGE", "CSP", "SERVER", "OwnAnswer", "Refusals", "hardening", "on_the_wire", "options_answer"]

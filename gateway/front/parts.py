@@ -1,0 +1,52 @@
+"""What a front door is made of, as plain parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.core.headers import HeaderPolicy
+from gateway.core.sessions import Session
+from gateway.front.answers import Refusals
+from gateway.front.client import ClientConnection
+from gateway.front.parser import Incoming
+from gateway.front.roles import Answering
+from gateway.gate import Gate, Serve
+from gateway.store.sessions import Sessions
+from gateway.telemetry.access_log import AccessLine
+from gateway.upstream.pool import Pool
+
+
+class OwnEndpoints(Protocol):
+    """Whoever hosts what we serve ourselves."""
+
+    def serve(self, client: ClientConnection, request: Incoming, verdict: Serve, line: AccessLine) -> Answering:
+        """Answers in its own time; then it calls ``client.finish`` and logs."""
+
+
+class CookieHeader(Protocol):
+    """The value of ``Set-Cookie`` for a session."""
+
+    def __call__(self, session: Session) -> bytes:
+        """In bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds: for a whole head, and for the next request on a connection."""
+
+    head: float = 15.0
+    idle: float = 75.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a door is made of."""
+
+    gate: Gate
+    sessions: Sessions
+    pools: Mapping[str, Pool]
+    policy: HeaderPolicy
+    refusals: Refusals
+    cookie_header: CookieHeader

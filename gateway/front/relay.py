@@ -1,0 +1,294 @@
+"""One request to a backend and its answer, both streamed, at the same time if need be.
+
+Nothing is collected: what cannot be written stops the reading on the other side. A kept-alive connection that the backend
+closed under us is replaced by a fresh one, once, when nothing can have been lost: no byte of an answer came, there is no
+body, and the method may be repeated (RFC 9110 §9.2.2; hazard D17).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from gateway.core.headers import RawHeaderList, response_headers
+from gateway.core.sessions import Session
+from gateway.errors import GatewayError, RequestError, UpstreamError
+from gateway.front.client import ClientConnection
+from gateway.front.deadlines import NEVER
+from gateway.front.outgoing import answer_start, interim_head
+from gateway.front.parser import Incoming
+from gateway.front.way import Way
+from gateway.gate import Forward
+from gateway.telemetry.access_log import AccessLine
+from gateway.upstream.connection import Connection
+from gateway.upstream.pool import Pool
+
+log = logging.getLogger("gateway.forward")
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+
+class Relay:
+    """Answers one request; made, then :meth:`start`."""
+
+    __slots__ = (
+        "_chunked", "_client", "_connection", "_ends", "_head", "_holding", "_limit", "_line", "_over", "_pool", "_repeatable",
+        "_request", "_sent", "_started", "_task", "_told", "_verdict", "_way",
+    )  # fmt: skip
+
+    def __init__(
+        self, way: Way, client: ClientConnection, request: Incoming, verdict: Forward, pool: Pool, line: AccessLine
+    ) -> None:
+        assert request.head is not None
+        self._head = request.head
+        self._way = way
+        self._client = client
+        self._request = request
+        self._verdict = verdict
+        self._pool = pool
+        self._line = line
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._sent = not request.has_body
+        self._told = self._chunked = self._holding = self._over = False
+        self._repeatable = False
+        self._started = client.loop.time()
+        total = verdict.route.timeouts.total
+        self._ends = NEVER if total is None else self._started + total
+        self._limit = verdict.route.limits.body
+
+    # -- the request
+    def start(self) -> None:
+        """Contacts the backend."""
+        if self._request.length > self._limit:
+            self._fail(RequestError("too_large", limit=str(self._limit)))
+            return
+        kept = self._pool.take_idle()
+        if kept is None:
+            self._connect()
+        else:
+            self._repeatable = self._sent and self._head.method in _IDEMPOTENT
+            self._begin(kept)
+
+    def _connect(self) -> None:
+        self._repeatable = False
+        self._client.wait_until(self._ends)
+        self._task = self._way.spawn(self._open())
+
+    async def _open(self) -> None:
+        try:
+            connection = await self._pool.connect(self._verdict.route.timeouts.connect)
+        except UpstreamError as error:
+            self._task = None
+            self._fail(error)
+            return
+        self._task = None
+        if self._over:
+            connection.abort()
+        else:
+            self._begin(connection)
+
+    def _begin(self, connection: Connection) -> None:
+        """The head, and what of the body is there already, in one write."""
+        self._connection = connection
+        connection.begin(self, is_head=self._head.method == "HEAD")
+        data = self._way.heads.make(self._request, self._verdict, self._pool.address.authority, self._line.request_id)
+        if self._sent:
+            connection.write(data)
+            self._patience()
+            return
+        self._request.listen = self._pass_body
+        self._pass_body(data)
+
+    def _pass_body(self, head: bytes = b"") -> None:
+        """What has come of the body goes on, unless the backend has enough for now."""
+        request, connection = self._request, self._connection
+        if connection is None or self._over:
+            return
+        data = head
+        if not (connection.is_slow or self._sent):
+            body = self._client.take_body()
+            self._line.received += len(body)
+            if self._line.received > self._limit:
+                self._fail(RequestError("too_large", limit=str(self._limit)))
+                return
+            if body:
+                data += b"%x\r\n%b\r\n" % (len(body), body) if request.chunked else body
+            if request.complete and not request.pieces:
+                self._sent = True
+                data += b"0\r\n\r\n" if request.chunked else b""
+        if data:
+            connection.write(data)
+        if request.error is not None and not self._sent:
+            self._fail(request.error)
+        else:
+            self._patience()
+
+    def upstream_slow(self, slow: bool) -> None:
+        """The backend has enough of the body, or wants more."""
+        if not slow and not self._sent:
+            self._pass_body()
+
+    # -- the answer
+    def answer_news(self) -> None:
+        """Passes on what has come of the answer."""
+        connection = self._connection
+        if connection is None or self._over:
+            return
+        answer = connection.answer
+        if answer.interim:
+            self._pass_interim(connection)
+        if connection.error is not None and not (self._told and answer.pieces):
+            self._broke(connection, connection.error)
+            return
+        if answer.head is None or self._holding:
+            return
+        if self._told:
+            self._pass_on(connection, b"")
+        else:
+            self._tell(connection)
+
+    def _pass_interim(self, connection: Connection) -> None:
+        answers, connection.answer.interim = connection.answer.interim, []
+        if self._head.version == (1, 1) and not self._told:
+            for answer in answers:
+                self._client.interim(interim_head(answer))
+        self._patience()
+
+    def _tell(self, connection: Connection) -> None:
+        answer = connection.answer.head
+        session = self._verdict.session
+        assert answer is not None
+        route, line = self._verdict.route, self._line
+        line.upstream_status = line.status = answer.status
+        headers, stolen = response_headers(answer.headers, self._way.policy.own_cookies, route.cache)
+        if stolen:
+            log.warning("a backend tried to set the gateway's own cookie", extra={"fields": {"route": route.name}})
+        if session is None or not self._way.renewal_is_due(session):
+            self._tell_with(connection, headers)
+            return
+        self._holding = True
+        connection.hold(True)
+        self._task = self._way.spawn(self._tell_renewed(connection, session, headers))
+
+    async def _tell_renewed(self, connection: Connection, session: Session, headers: RawHeaderList) -> None:
+        renewed = await self._way.renew(session, self._head.method, self._line.status, headers)
+        self._holding, self._task = False, None
+        if self._over:
+            return
+        connection.hold(False)
+        if connection.error is not None and not connection.answer.done:
+            self._broke(connection, connection.error)
+        else:
+            self._tell_with(connection, renewed)
+
+    def _tell_with(self, connection: Connection, headers: RawHeaderList) -> None:
+        answer, client = connection.answer.head, self._client
+        assert answer is not None
+        stays = client.settle(reads_body=not self._sent)
+        start, self._chunked, until_close = answer_start(self._head, answer, headers, stays=stays)
+        if until_close:
+            client.no_more()
+        self._told = True
+        self._pass_on(connection, start)
+
+    def _pass_on(self, connection: Connection, start: bytes) -> None:
+        """What there is of the body, with the head before it and the end behind it, in one write."""
+        answer, client = connection.answer, self._client
+        body = answer.take()
+        self._line.sent += len(body)
+        data = start + (b"%x\r\n%b\r\n" % (len(body), body) if self._chunked and body else body)
+        if answer.done:
+            client.write(data + b"0\r\n\r\n" if self._chunked else data)
+            self._finish(connection)
+            return
+        if data:
+            client.write(data)
+        if connection.error is not None:
+            self._broke(connection, connection.error)
+            return
+        if client.is_slow:
+            connection.hold(True)
+        self._patience()
+
+    def client_slow(self, slow: bool) -> None:
+        """The client has enough of the answer, or wants more."""
+        if self._connection is not None and not self._holding and not self._over:
+            self._connection.hold(slow)
+            self._patience()
+
+    # -- the end
+    def _finish(self, connection: Connection) -> None:
+        self._leave()
+        self._pool.give_back(connection, reusable=self._sent)
+        self._way.done(self._line)
+        self._client.finish()
+
+    def _leave(self) -> None:
+        self._over = True
+        self._line.upstream_seconds = self._client.loop.time() - self._started
+        self._connection = None
+        self._request.listen = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def _broke(self, connection: Connection, error: Exception) -> None:
+        """The backend closed, or spoke nonsense."""
+        nonsense = isinstance(error, UpstreamError)
+        if self._repeatable and not nonsense and not connection.answer.began:
+            self._connection = None
+            self._pool.give_back(connection, reusable=False)
+            self._connect()
+        elif self._told:
+            self._fail(UpstreamError("upstream_broke_off", f"{self._pool.address}: {error}"))
+        elif isinstance(error, UpstreamError):
+            self._fail(error)
+        else:
+            code = "upstream_nonsense" if connection.answer.began else "upstream_unreachable"
+            self._fail(UpstreamError(code, f"{self._pool.address}: {error}"))
+
+    def _fail(self, error: GatewayError) -> None:
+        connection, told = self._connection, self._told
+        self._leave()
+        if connection is not None:
+            self._pool.give_back(connection, reusable=False)
+        if not told:
+            self._way.fail(self._client, self._line, self._verdict, error)
+            return
+        cause = getattr(error, "cause", "")
+        self._line.reason = error.reason.code
+        log.warning("an answer broke off", extra={"fields": {"route": self._line.route, "cause": cause}})
+        self._client.abort()
+        self._way.done(self._line)
+
+    def client_gone(self) -> None:
+        """Nobody waits any more: the backend's request ends, too."""
+        connection = self._connection
+        self._leave()
+        if connection is not None:
+            self._pool.give_back(connection, reusable=False)
+        self._line.status, self._line.reason = 499, "client_gone"
+        self._way.done(self._line)
+
+    # -- patience
+    def _patience(self) -> None:
+        """The connection's deadline, from now on."""
+        waits = self._verdict.route.timeouts
+        waiting = self._sent and not self._told
+        seconds = waits.first_byte if waiting else waits.between_bytes
+        deadline = self._client.loop.time() + seconds
+        self._client.wait_until(deadline if deadline < self._ends else self._ends)
+
+    def expire(self, now: float) -> None:
+        """Too slow: the client that owes a body or does not read, or the backend."""
+        connection, route = self._connection, self._verdict.route
+        where = self._pool.address
+        if now >= self._ends:
+            self._fail(UpstreamError("upstream_timeout", f"{where}: no whole answer in {route.timeouts.total:g} s"))
+        elif self._told and self._client.is_slow:
+            self.client_gone()
+            self._client.abort()
+        elif self._sent or connection is None or connection.is_slow:
+            self._fail(UpstreamError("upstream_timeout", f"{where}: no answer in time"))
+        else:
+            self._fail(RequestError("slow_request"))
