@@ -64,6 +64,8 @@ class Refuse:
     route: Route | None = None
     user: Identity | None = None
     error: StoreUnavailable | None = field(default=None, compare=False)
+    again: bool = field(default=False, compare=False)
+    """The same object is the verdict for every request like this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class Question:
 
 Place = tuple[Target, Endpoint | Route | None]
 _PLACES, _SHORT = 4096, 256  # targets that are remembered, and how long they may be
+_READ = (b"accept", b"accept-language", b"sec-fetch-mode", b"x-requested-with", b"referer", b"host")
+_LONGEST = 1024  # Cookie headers that are remembered
 
 
 class Gate:
@@ -109,6 +113,8 @@ class Gate:
         self._sessions = sessions
         self._cookie_name = cookie_name
         self._places: dict[str, Place] = {}
+        self._cookies: dict[str, Presented] = {}
+        self._strangers: dict[tuple[object, ...], Refuse] = {}
 
     async def decide(self, head: RequestHead) -> Verdict:
         """The verdict. Awaits only when a session has to be looked up."""
@@ -177,11 +183,43 @@ class Gate:
             return Question(head, route, target, presented)
         if route.identity == "optional":
             return Forward(route, target)
-        return Refuse(refuse(head, self.site, "no_session", rules=route.refuse), route)
+        return self._refuse_stranger(head, route)
+
+    def _refuse_stranger(self, head: RequestHead, route: Route) -> Refuse:
+        """Remembered by all that it depends on: strangers come in crowds."""
+        by_name = head.by_name
+        key = (
+            id(route),
+            len(by_name) == len(head.raw),
+            head.method,
+            head.target,
+            *[by_name.get(name) for name in _READ],
+        )
+        known = self._strangers.get(key)
+        if known is not None:
+            return known
+        is_plain = len(by_name) == len(head.raw) and len(head.target) <= _SHORT
+        is_plain = is_plain and sum([len(by_name.get(name, b"")) for name in _READ]) <= _LONGEST
+        made = Refuse(refuse(head, self.site, "no_session", rules=route.refuse), route, again=is_plain)
+        if is_plain:
+            if len(self._strangers) >= _PLACES:
+                self._strangers.clear()
+            self._strangers[key] = made
+        return made
 
     def presented(self, head: RequestHead) -> Presented | None:
         """The first cookie of our name that authenticates, or None: strangers cost the store nothing."""
-        return self._sessions.presented(cookies_named(head.values(b"cookie"), self._cookie_name))
+        values = head.values(b"cookie")
+        if not values:
+            return None
+        known = self._cookies.get(values[0]) if len(values) == 1 else None
+        if known is None:
+            known = self._sessions.presented(cookies_named(values, self._cookie_name))
+            if known is not None and len(values) == 1 and len(values[0]) <= _LONGEST:
+                if len(self._cookies) >= _PLACES:
+                    self._cookies.clear()
+                self._cookies[values[0]] = known
+        return known
 
     def answer(self, asked: Question, found: Session | Lost | StoreUnavailable) -> Forward | Refuse:
         """Session and access."""

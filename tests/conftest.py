@@ -40,6 +40,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 # -- the everyday part (make test-quick) leaves out what starts many servers or tries every order of events
 LONG = {
+    "tests/behaviour/test_differential.py",
     "tests/behaviour/test_memory.py",
     "tests/behaviour/test_session_engines.py",
     "tests/behaviour/test_session_keys.py",

@@ -88,7 +88,7 @@ async def read_request(reader: asyncio.StreamReader) -> Recorded:
     head = await reader.readuntil(b"\r\n\r\n")
     start, *lines = head[:-4].decode("latin-1").split("\r\n")
     method, target, version = start.split(" ", 2)
-    headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+    headers = [(name, value.strip(" \t")) for name, _, value in (line.partition(":") for line in lines)]
     lower = {name.lower(): value for name, value in headers}
     if "chunked" in lower.get("transfer-encoding", ""):
         body = await _chunks(reader)

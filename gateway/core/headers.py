@@ -15,6 +15,7 @@ from urllib.parse import quote
 from gateway.core.head import RawHeaders
 from gateway.core.hops import PSEUDONYM
 from gateway.core.identity import Identity
+from gateway.core.own_cookies import cookie_set, own_taken_out
 
 RawHeaderList = list[tuple[bytes, bytes]]
 Encoding = Literal["percent", "utf8", "latin1"]
@@ -99,7 +100,7 @@ class Origin:
     request_id: str
 
 
-_PASS, _DROP, _COOKIE, _HOST, _AUTHORIZATION = range(5)
+_PASS, _DROP, _COOKIE, _HOST, _AUTHORIZATION, _CONNECTION = range(6)
 _MAX_NAMES = 4096
 
 
@@ -118,6 +119,8 @@ class NameKinds(dict[bytes, int]):
 
     def _judge(self, name: bytes) -> int:
         key = _one_spelling(name)
+        if name.lower() == b"connection":
+            return _CONNECTION
         if key in self._stripped or key.startswith(_OURS_BEGIN):
             return _DROP
         if key in _REAL_ONLY_WITH_DASH and key != name.lower():
@@ -129,23 +132,27 @@ def request_headers(
     raw: RawHeaders, policy: HeaderPolicy, *, host: str | None, authorization: bool = True
 ) -> RawHeaderList:
     """The client's headers that may pass. ``host`` replaces the value of Host; ``authorization``: is that one passed on?"""
-    named = connection_named(raw)
     kinds = policy.kinds
     kept: RawHeaderList = []
+    has_named = False
     for pair in raw:
         name, value = pair
         kind = kinds[name]
-        if kind == _DROP or (named and _one_spelling(name) in named):
-            continue
         if kind == _PASS or (kind == _AUTHORIZATION and authorization):
             kept.append(pair)
         elif kind == _COOKIE:
-            value = without_cookies(value, policy.own_cookies)
+            value = own_taken_out(value, policy.own_cookies)
             if value:
                 kept.append((name, value))
         elif kind == _HOST:
             kept.append(pair if host is None else (name, host.encode("latin-1")))
-    return kept
+        elif kind == _CONNECTION and value not in _USUAL:
+            has_named = True
+    return _without_named(kept, connection_named(raw)) if has_named else kept
+
+
+def _without_named(headers: RawHeaderList, named: set[bytes]) -> RawHeaderList:
+    return [pair for pair in headers if _one_spelling(pair[0]) not in named]
 
 
 def _one_spelling(name: bytes) -> bytes:
@@ -159,13 +166,6 @@ def connection_named(raw: RawHeaders) -> set[bytes]:
         if len(name) == 10 and name.lower() == b"connection" and value not in _USUAL:
             named.update(_one_spelling(token.strip()) for token in value.split(b","))
     return named - {b"content-length", b"host"} if named else named
-
-
-def without_cookies(value: bytes, names: frozenset[str]) -> bytes:
-    """A Cookie header without the cookies of these names; what stays keeps its bytes."""
-    pairs = value.split(b";")
-    kept = [pair for pair in pairs if pair.partition(b"=")[0].strip().decode("latin-1") not in names]
-    return value if len(kept) == len(pairs) else b";".join(kept).strip()
 
 
 def identity_headers(user: Identity, policy: HeaderPolicy) -> RawHeaderList:
@@ -228,6 +228,8 @@ class _AnswerKinds(dict[bytes, int]):
         kind = _DROP if key in _HOP_BY_HOP and key != b"proxy-authenticate" else _PASS
         if key == b"set-cookie":
             kind = _COOKIE
+        if name.lower() == b"connection":
+            kind = _CONNECTION
         if len(self) < _MAX_NAMES and len(name) <= 64:
             self[name] = kind
         return kind
@@ -238,24 +240,23 @@ _ANSWER_KINDS = _AnswerKinds()
 
 def response_headers(raw: RawHeaders, own_cookies: frozenset[str], cache: str) -> tuple[RawHeaderList, int]:
     """What of the backend's answer passes, and how many of its cookies had our name (removed; worth a log line)."""
-    named = connection_named(raw) - {b"proxy-authenticate"}
     kinds = _ANSWER_KINDS
     kept: RawHeaderList = []
-    stolen = 0
+    stolen, has_named = 0, False
     for pair in raw:
         kind = kinds[pair[0]]
-        if kind == _DROP or (named and _one_spelling(pair[0]) in named):
-            continue
-        if kind == _COOKIE and _cookie_set(pair[1]) in own_cookies:
-            stolen += 1
-            continue
-        kept.append(pair)
+        if kind == _PASS:
+            kept.append(pair)
+        elif kind == _COOKIE:
+            if cookie_set(pair[1]) in own_cookies:
+                stolen += 1
+            else:
+                kept.append(pair)
+        elif kind == _CONNECTION and pair[1] not in _USUAL:
+            has_named = True
+    if has_named:
+        kept = _without_named(kept, connection_named(raw))
     return (kept if cache == "as_is" else _cache(kept, cache)), stolen
-
-
-def _cookie_set(value: bytes) -> str:
-    """The name under which the cookie comes back: browsers send the nameless ``=ours=x`` as ``ours=x`` (RFC 6265bis §5.8.3)."""
-    return value.lstrip(b" \t=").partition(b"=")[0].strip().decode("latin-1")
 
 
 def _cache(headers: RawHeaderList, cache: str) -> RawHeaderList:

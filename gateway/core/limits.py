@@ -18,10 +18,12 @@ class Limits:
     body: int = 1073741824
 
 
-def check_limits(head: RequestHead, limits: Limits) -> None:
-    """:raises RequestError: 414 ``target_too_long`` or 431 ``headers_too_large``."""
+def check_limits(head: RequestHead, size: int, limits: Limits) -> None:
+    """``size``: bytes of all header fields.
+
+    :raises RequestError: 414 ``target_too_long`` or 431 ``headers_too_large``.
+    """
     if len(head.target) > limits.target:
         raise RequestError("target_too_long")
-    raw = head.raw
-    if len(raw) > limits.headers or sum([len(name) + len(value) for name, value in raw]) > limits.header_bytes:
+    if len(head.raw) > limits.headers or size > limits.header_bytes:
         raise RequestError("headers_too_large")

@@ -158,11 +158,11 @@ def ends_at(record: SessionRecord, last_seen: float, policy: SessionPolicy) -> t
     end is counted from there. Nobody is signed out before the idle timeout is over, nor later than ``touch_interval``
     after it.
     """
-    return min(
-        (record.created + policy.absolute_timeout, "expired_absolute"),
-        (end_by_age(record, policy), "expired_age"),
-        (last_seen + policy.idle_timeout + policy.touch_interval, "expired_idle"),
-    )
+    absolute, age = record.created + policy.absolute_timeout, end_by_age(record, policy)
+    idle = last_seen + policy.idle_timeout + policy.touch_interval
+    if absolute <= age and absolute <= idle:
+        return absolute, "expired_absolute"
+    return (age, "expired_age") if age <= idle else (idle, "expired_idle")
 
 
 def why_over(record: SessionRecord, last_seen: float, policy: SessionPolicy, now: float) -> str | None:

@@ -157,9 +157,45 @@ def on_the_wire(answer: OwnAnswer, *, is_head: bool, version: tuple[int, int], s
     return b"%bContent-Length: %d\r\nDate: %b\r\n%b%b" % (head, len(answer.body), _CLOCK.date(), end, body)
 
 
+class Template:
+    """A refusal that is given again and again: all but the request id and the date are bytes already."""
+
+    ID = "Z" * 26
+    """Stands for the id while the template is made; no ULID is as large."""
+
+    def __init__(self, answer: OwnAnswer) -> None:
+        """:raises ValueError: the id stands somewhere else, too."""
+        mark = self.ID.encode()
+        whole = on_the_wire(answer, is_head=False, version=(1, 1), stays=True)
+        head, _, body = whole.partition(b"\r\nDate: ")
+        self._head, self._head_rest = head.split(mark)
+        self._body, self._body_rest = body.partition(b"\r\n\r\n")[2].split(mark)
+        self.status = answer.status
+        self.size = len(answer.body)
+
+    def fill(self, request_id: str, *, is_head: bool, stays: bool) -> bytes:
+        """The whole answer."""
+        told = request_id.encode()
+        end = b"\r\n\r\n" if stays else b"\r\nConnection: close\r\n\r\n"
+        parts = [self._head, told, self._head_rest, b"\r\nDate: ", _CLOCK.date(), end]
+        if not is_head:
+            parts += [self._body, told, self._body_rest]
+        return b"".join(parts)
+
+
 def options_answer(allow: str, request_id: str) -> OwnAnswer:
     """For ``OPTIONS`` that goes no further (RFC 9110 §7.6.2)."""
     return OwnAnswer(200, [("Allow", allow), ("X-Request-Id", request_id), ("Server", SERVER)], b"")
 
 
-__all__ = ["CHALLENGE", "CSP", "SERVER", "OwnAnswer", "Refusals", "hardening", "on_the_wire", "options_answer"]
+__all__ = [
+    "CHALLENGE",
+    "CSP",
+    "SERVER",
+    "OwnAnswer",
+    "Refusals",
+    "Template",
+    "hardening",
+    "on_the_wire",
+    "options_answer",
+]

@@ -70,7 +70,8 @@ class ClientConnection(asyncio.Protocol):
         else:
             if request.listen is not None and (request.pieces or request.complete):
                 request.listen()
-            self._read_or_pause()
+            if parser.ready or request.waiting:
+                self._read_or_pause()
 
     def eof_received(self) -> bool:
         request = self.request
@@ -110,7 +111,8 @@ class ClientConnection(asyncio.Protocol):
                 self._answering = answering
         if self.request is None and not self._ended:
             self._await_request(parser.in_head)
-        self._read_or_pause()
+        if self._paused or parser.ready or (self.request is not None and self.request.waiting):
+            self._read_or_pause()
 
     def _await_request(self, in_head: bool) -> None:
         if self._door.draining and not in_head:

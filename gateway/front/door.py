@@ -18,21 +18,22 @@ from gateway.core.head import RequestHead
 from gateway.core.headers import RawHeaderList, response_headers
 from gateway.core.hops import goes_round, remaining_hops
 from gateway.core.limits import check_limits
-from gateway.core.refusals import ANY_METHOD, Refusal, refuse, refuse_for
+from gateway.core.refusals import ANY_METHOD, refuse, refuse_for
 from gateway.core.request_ids import RequestIds
 from gateway.core.sessions import Session
 from gateway.errors import GatewayError, RequestError, StoreUnavailable, UpstreamError
-from gateway.front.answers import OwnAnswer, on_the_wire, options_answer
+from gateway.front.answers import OwnAnswer, options_answer
 from gateway.front.client import ClientConnection
 from gateway.front.deadlines import Deadlines
 from gateway.front.outgoing import RequestHeads
+from gateway.front.own_words import OwnWords, log_line
 from gateway.front.parser import HeadLimits, Incoming
 from gateway.front.parts import OwnEndpoints, Parts, Patience
 from gateway.front.relay import Relay
 from gateway.front.roles import NOBODY, Answering
 from gateway.front.way import Way
 from gateway.gate import Forward, Question, Refuse, Serve, Verdict
-from gateway.telemetry.access_log import AccessLine, flush, write_access
+from gateway.telemetry.access_log import AccessLine, flush
 from gateway.telemetry.failures import Failures
 
 log = logging.getLogger("gateway.front_door")
@@ -48,7 +49,7 @@ class FrontDoor:
         self._gate = parts.gate
         self._sessions = parts.sessions
         self._pools = parts.pools
-        self._refusals = parts.refusals
+        self._words = OwnWords(parts.refusals)
         self._cookie_header = parts.cookie_header
         self._own = own
         self._failures = Failures()
@@ -86,7 +87,7 @@ class FrontDoor:
                 asked = self._gate.answer(asked, known)
             return self.carry_out(client, request, line, asked)
         except Exception:  # noqa: BLE001  the one place
-            return self._unexpected(client, request, line)
+            return self.unexpected(client, request, line)
 
     async def find(self, asked: Question) -> Verdict:
         """The store's answer to the one question that was left."""
@@ -108,16 +109,17 @@ class FrontDoor:
         if isinstance(verdict, Refuse):
             if verdict.error is not None:
                 self._failures.note(verdict.error)
-            self._say_no(client, request, line, verdict.refusal)
+            if not (verdict.again and self._words.refuse_again(client, request, line, verdict)):
+                self._words.refuse(client, request, line, verdict.refusal)
             return NOBODY
         return self._forward(client, request, line, verdict)
 
     def _forward(self, client: ClientConnection, request: Incoming, line: AccessLine, verdict: Forward) -> Answering:
         head = request.head
         assert head is not None
-        answer = self._goes_no_further(head, verdict, line)
+        answer = self._goes_no_further(head, request.head_bytes, verdict, line)
         if answer is not None:
-            self._say(client, request, line, answer)
+            self._words.say(client, request, line, answer)
             return NOBODY
         if verdict.session is not None:
             self._sessions.note_activity(verdict.session)
@@ -125,9 +127,9 @@ class FrontDoor:
         relay.start()
         return relay
 
-    def _goes_no_further(self, head: RequestHead, verdict: Forward, line: AccessLine) -> OwnAnswer | None:
+    def _goes_no_further(self, head: RequestHead, size: int, verdict: Forward, line: AccessLine) -> OwnAnswer | None:
         try:
-            check_limits(head, verdict.route.limits)
+            check_limits(head, size, verdict.route.limits)
             if goes_round(head):
                 raise RequestError("loop_detected")
             if remaining_hops(head) == 0:
@@ -136,23 +138,24 @@ class FrontDoor:
                     return options_answer(ANY_METHOD, line.request_id)
                 raise RequestError("method_not_allowed", method=head.method)
         except RequestError as error:
-            return self._refused(head, line, refuse_for(head, self._gate.site, error))
+            return self._words.refused(head, line, refuse_for(head, self._gate.site, error))
         return None
 
-    # -- answers of our own
+    # -- what goes wrong
     def _not_http(self, client: ClientConnection, request: Incoming, line: AccessLine) -> Answering:
         error = request.error or RequestError("bad_request", what="it breaks the rules of HTTP")
         line.decision = "refuse"
         head = request.head or RequestHead("", "", (1, 1), (), client.peer)
-        self._say_no(client, request, line, refuse_for(head, self._gate.site, error))
+        self._words.refuse(client, request, line, refuse_for(head, self._gate.site, error))
         return NOBODY
 
-    def _unexpected(self, client: ClientConnection, request: Incoming, line: AccessLine) -> Answering:
+    def unexpected(self, client: ClientConnection, request: Incoming, line: AccessLine) -> Answering:
+        """An error of ours: a 500 with an id, or a reset when an answer has begun."""
         log.exception("unexpected error", extra={"fields": {"request_id": line.request_id}})
         if client.began or request.head is None:
             client.abort()
         elif client.request is request:
-            self._say_no(client, request, line, refuse(request.head, self._gate.site, "internal_error"))
+            self._words.refuse(client, request, line, refuse(request.head, self._gate.site, "internal_error"))
         return NOBODY
 
     def _forward_failed(
@@ -163,30 +166,11 @@ class FrontDoor:
         assert request.head is not None
         if isinstance(error, StoreUnavailable | UpstreamError):
             self._failures.note(error, line.route)
-        self._say_no(client, request, line, refuse_for(request.head, self._gate.site, error))
-
-    def _say_no(self, client: ClientConnection, request: Incoming, line: AccessLine, refusal: Refusal) -> None:
-        self._say(client, request, line, self._refused(request.head, line, refusal))
-
-    def _refused(self, head: RequestHead | None, line: AccessLine, refusal: Refusal) -> OwnAnswer:
-        line.reason, line.status = refusal.reason.code, refusal.status
-        return self._refusals.answer(head, refusal, line.request_id)
-
-    def _say(self, client: ClientConnection, request: Incoming, line: AccessLine, answer: OwnAnswer) -> None:
-        if answer.close or request.expects_continue:  # without its 100, a client sends a body or a request next
-            client.no_more()
-        stays = client.settle(reads_body=False)
-        head = request.head
-        is_head, version = (head.method == "HEAD", head.version) if head is not None else (False, (1, 1))
-        client.write(on_the_wire(answer, is_head=is_head, version=version, stays=stays))
-        line.sent = 0 if is_head else len(answer.body)
-        self.done(line)
-        client.finish()
+        self._words.refuse(client, request, line, refuse_for(request.head, self._gate.site, error))
 
     def done(self, line: AccessLine) -> None:
         """Logs the request's one line."""
-        line.seconds = asyncio.get_running_loop().time() - line.started
-        write_access(line)
+        log_line(line)
 
     # -- beside the answer
     async def _renew(self, session: Session, method: str, status: int, headers: RawHeaderList) -> RawHeaderList:
@@ -262,7 +246,7 @@ class _Asking:
             verdict = await door.find(asked)
             answering = door.carry_out(client, request, line, verdict)
         except Exception:  # noqa: BLE001  the one place
-            answering = door._unexpected(client, request, line)
+            answering = door.unexpected(client, request, line)
         client.answered_by(request, answering)
 
     def client_gone(self) -> None:

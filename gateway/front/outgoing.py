@@ -93,9 +93,9 @@ class RequestHeads:
         return made
 
 
-def interim_head(answer: AnswerHead) -> bytes:
+def interim_head(answer: AnswerHead, own_cookies: frozenset[str]) -> bytes:
     """An interim answer, passed on (RFC 9110 §15.2)."""
-    headers, _ = response_headers(answer.headers, frozenset(), "as_is")
+    headers, _ = response_headers(answer.headers, own_cookies, "as_is")
     return b"HTTP/1.1 %d %b\r\n%b\r\n" % (answer.status, answer.reason, fields(headers))
 
 

@@ -40,6 +40,7 @@ class Incoming:
         "error",
         "expects_continue",
         "head",
+        "head_bytes",
         "keep_alive",
         "length",
         "listen",
@@ -52,6 +53,7 @@ class Incoming:
 
     def __init__(self, head: RequestHead | None) -> None:
         self.head = head
+        self.head_bytes = 0
         self.error: RequestError | None = None
         self.pieces: deque[bytes] = deque()
         self.waiting = 0
@@ -181,12 +183,20 @@ class RequestParser:
             raise RequestError("target_too_long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
-            return  # a trailer: discarded, never merged into the headers (RFC 9110 §6.5.1, hazard A8)
+        if self._in_head:  # else a trailer: discarded, never merged into the headers (RFC 9110 §6.5.1, hazard A8)
+            self._raw.append((name, value.rstrip(b" \t")))  # llhttp takes the leading ones only (RFC 9112 §5.1)
+
+    def _measure(self) -> int:
+        """Bytes of all fields."""
         raw, limits = self._raw, self._limits
-        if len(raw) >= limits.fields or len(name) + len(value) > limits.line:
-            raise RequestError("headers_too_large")
-        raw.append((name, value))
+        size = 0
+        for name, value in raw:
+            size += len(name) + len(value)
+        if len(raw) > limits.fields or size > limits.line:
+            longest = max([len(name) + len(value) for name, value in raw], default=0)
+            if len(raw) > limits.fields or longest > limits.line:
+                raise RequestError("headers_too_large")
+        return size
 
     def on_headers_complete(self) -> None:
         if self._resuming:
@@ -199,6 +209,7 @@ class RequestParser:
             parser.get_method().decode("ascii"), self._url.decode("latin-1"), version, self._raw, self._peer
         )
         request = Incoming(head)
+        request.head_bytes = self._measure()
         by_name = head.by_name
         request.keep_alive = parser.should_keep_alive() and version == (1, 1)
         self._goes_on = request.keep_alive

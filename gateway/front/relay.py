@@ -151,7 +151,7 @@ class Relay:
         answers, connection.answer.interim = connection.answer.interim, []
         if self._head.version == (1, 1) and not self._told:
             for answer in answers:
-                self._client.interim(interim_head(answer))
+                self._client.interim(interim_head(answer, self._way.policy.own_cookies))
         self._patience()
 
     def _tell(self, connection: Connection) -> None:

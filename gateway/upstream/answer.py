@@ -131,7 +131,7 @@ class Answer:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head is None:  # else a trailer: discarded, never merged into the headers (RFC 9110 §6.5.1)
-            self._headers.append((name, value))
+            self._headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         if self.done:
@@ -141,7 +141,9 @@ class Answer:
             raise UpstreamError("upstream_nonsense", f"more than {MAX_HEADERS} header fields")
         if status == 101 or not 100 <= status <= 999 or self._parser.get_http_version() not in ("1.1", "1.0"):
             raise UpstreamError("upstream_nonsense")
-        if self._reason and not (self._reason.isalnum() or all(byte >= 32 and byte != 127 for byte in self._reason)):
+        if self._reason and not (
+            self._reason.isalnum() or all(byte == 9 or (byte >= 32 and byte != 127) for byte in self._reason)
+        ):
             raise UpstreamError("upstream_nonsense")
         if status < 200:
             self.interim.append(AnswerHead(status, self._reason, self._headers))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from gateway.errors import UpstreamError
@@ -29,6 +30,7 @@ class Pool:
         self.address = address
         self._idle: deque[tuple[float, Connection]] = deque()
         self._keep = keep
+        self._clock: Callable[[], float] | None = None
         self._idle_seconds = idle_seconds
         if (address.scheme == "https") != (tls is not None):
             raise ValueError("TLS goes with https, and https with TLS")
@@ -41,13 +43,18 @@ class Pool:
         idle = self._idle
         if not idle:
             return None
-        now = asyncio.get_running_loop().time()
+        now = self._now()
         while idle:
             since, connection = idle.pop()
             if connection.is_usable and now - since < self._idle_seconds:
                 return connection
             connection.abort()
         return None
+
+    def _now(self) -> float:
+        if self._clock is None:
+            self._clock = asyncio.get_running_loop().time
+        return self._clock()
 
     async def connect(self, timeout: float) -> Connection:
         """A new connection, in ``timeout`` seconds.
@@ -77,8 +84,7 @@ class Pool:
         """Ends the exchange; the connection is kept when it can serve another one."""
         if not connection.end(reusable=reusable):
             return
-        idle = self._idle
-        now = asyncio.get_running_loop().time()
+        idle, now = self._idle, self._now()
         idle.append((now, connection))
         while len(idle) > self._keep or now - idle[0][0] > self._idle_seconds:
             idle.popleft()[1].abort()

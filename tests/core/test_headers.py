@@ -20,9 +20,9 @@ from gateway.core.headers import (
     origin_headers,
     request_headers,
     response_headers,
-    without_cookies,
 )
 from gateway.core.identity import Identity
+from gateway.core.own_cookies import without_cookies
 from tests.core.tables import table
 
 OWN_COOKIES = frozenset({"gw_session", "__Host-gw_session", "gw_form"})

@@ -1,0 +1,151 @@
+"""What our own code costs per request, without sockets and kernel: ``python -m bench.hot_path [get|refusal] [--profile]``.
+
+The transports are stand-ins that take bytes, so that the figure is steady on a busy machine; it is no figure to compare with
+anybody (bench.compare has those), it is for telling before from after.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import io
+import pstats
+import time
+from pathlib import Path
+from typing import Any
+
+from gateway.app import Gateway, build
+from gateway.front.client import ClientConnection
+from gateway.settings import settings_from
+from gateway.store.reader import Belief
+from gateway.telemetry import logs
+from gateway.upstream.connection import Connection
+
+ROOT = Path(__file__).resolve().parent.parent
+MASTER = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"  # nosec: of this bench only
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Fri, 20 Nov 2026 12:00:00 GMT\r\nContent-Type: text/plain\r\n"
+    b'Content-Length: 1024\r\nLast-Modified: Fri, 20 Nov 2026 12:00:00 GMT\r\nConnection: keep-alive\r\nETag: "x"\r\n\r\n'
+) + b"x" * 1024
+
+
+class Wire(asyncio.Transport):
+    """Takes bytes and remembers the last ones."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 50000)})
+        self.last = b""
+        self.count = 0
+
+    def write(self, data: Any) -> None:
+        """Kept until the next."""
+        self.last = data
+        self.count += 1
+
+    def is_closing(self) -> bool:
+        """Never."""
+        return False
+
+    def pause_reading(self) -> None:
+        """Nothing comes by itself."""
+
+    def resume_reading(self) -> None:
+        """Nothing comes by itself."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def abort(self) -> None:
+        """Nothing is open."""
+
+
+def gateway() -> Gateway:
+    """Sessions in memory, the demo's users, one rule."""
+    data: dict[str, Any] = {
+        "session": {"engine": "memory"},
+        "keys": {"master": MASTER},
+        "users": [{"source": "file", "path": str(ROOT / "config/users.yaml")}],
+        "upstreams": {"app": {"url": "http://127.0.0.1:9"}},
+        "routes": [{"path": "/"}],
+    }
+    return build(settings_from(data, {}, "bench", ROOT))
+
+
+def connect(made: Gateway) -> tuple[ClientConnection, Wire]:
+    """A client's connection."""
+    client, wire = ClientConnection(made.front), Wire()
+    client.connection_made(wire)
+    return client, wire
+
+
+async def sign_in(made: Gateway) -> bytes:
+    """The Cookie header of a session."""
+    client, wire = connect(made)
+    body = b'{"username": "alice", "password": "alice-demo"}'
+    head = b"POST /auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    client.data_received(head % len(body) + body)
+    while b"gw_session=" not in wire.last:
+        await asyncio.sleep(0.01)
+    return b"Cookie: gw_session=" + wire.last.partition(b"gw_session=")[2].partition(b";")[0] + b"\r\n"
+
+
+async def measure(scenario: str, count: int, profile: bool) -> None:
+    """Best of five, printed."""
+    made = gateway()
+    made.app.freeze()
+    made.front._sessions.keep(1000, Belief(in_cache=lambda: True))
+    client, wire = connect(made)
+    request = b"GET /orders?page=1 HTTP/1.1\r\nHost: site.test\r\nAccept: */*\r\nUser-Agent: wrk\r\n%b\r\n"
+    request %= await sign_in(made) if scenario == "get" else b""
+    upstream, far = Connection(), Wire()
+    upstream.connection_made(far)
+    pool = next(iter(made.front._pools.values()))
+    pool._idle.append((asyncio.get_running_loop().time(), upstream))
+
+    def once() -> None:
+        client.data_received(request)
+        if scenario == "get":
+            upstream.data_received(ANSWER)
+
+    client.data_received(request)
+    while scenario == "get" and not far.last:
+        await asyncio.sleep(0.01)
+    if scenario == "get":
+        upstream.data_received(ANSWER)
+    assert wire.last, "no answer"
+    profiler = cProfile.Profile() if profile else None
+    best = float("inf")
+    for _ in range(5):
+        await asyncio.sleep(0.12)  # lets the log be written
+        started = time.process_time()
+        if profiler:
+            profiler.enable()
+        for _ in range(count):
+            once()
+        if profiler:
+            profiler.disable()
+        best = min(best, (time.process_time() - started) / count)
+    assert wire.count >= 5 * count, f"{wire.count} answers to {5 * count} requests"
+    assert wire.last.startswith(b"HTTP/1.1 200" if scenario == "get" else b"HTTP/1.1 302"), wire.last[:200]
+    print(f"{scenario}: {best * 1e6:.1f} µs")
+    if profiler:
+        text = io.StringIO()
+        pstats.Stats(profiler, stream=text).sort_stats("tottime").print_stats(40)
+        print(text.getvalue())
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenario", choices=["get", "refusal"], nargs="?", default="get")
+    parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--profile", action="store_true")
+    given = parser.parse_args()
+    with open("/dev/null", "w", encoding="utf-8") as nowhere:
+        logs.configure("json", nowhere)
+        asyncio.run(measure(given.scenario, given.count, given.profile))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""What the gateway says itself: written, logged, and the client's turn ended."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.core.head import RequestHead
+from gateway.core.refusals import Refusal
+from gateway.front.answers import OwnAnswer, Refusals, Template, on_the_wire
+from gateway.front.client import ClientConnection
+from gateway.front.parser import Incoming
+from gateway.gate import Refuse
+from gateway.telemetry.access_log import AccessLine, write_access
+
+_TEMPLATES = 4096
+
+
+def log_line(line: AccessLine) -> None:
+    """The request is over."""
+    line.seconds = asyncio.get_running_loop().time() - line.started
+    write_access(line)
+
+
+class OwnWords:
+    """``refusals`` makes the answers."""
+
+    def __init__(self, refusals: Refusals) -> None:
+        self._refusals = refusals
+        self._templates: dict[int, tuple[Refuse, Template]] = {}
+
+    def refuse(self, client: ClientConnection, request: Incoming, line: AccessLine, refusal: Refusal) -> None:
+        """A refusal, in JSON or as a page."""
+        self.say(client, request, line, self.refused(request.head, line, refusal))
+
+    def refused(self, head: RequestHead | None, line: AccessLine, refusal: Refusal) -> OwnAnswer:
+        """Its answer; the line has the reason."""
+        line.reason, line.status = refusal.reason.code, refusal.status
+        return self._refusals.answer(head, refusal, line.request_id)
+
+    def say(self, client: ClientConnection, request: Incoming, line: AccessLine, answer: OwnAnswer) -> None:
+        """The whole answer."""
+        if answer.close or request.expects_continue:  # without its 100, a client sends a body or a request next
+            client.no_more()
+        stays = client.settle(reads_body=False)
+        head = request.head
+        is_head, version = (head.method == "HEAD", head.version) if head is not None else (False, (1, 1))
+        client.write(on_the_wire(answer, is_head=is_head, version=version, stays=stays))
+        line.sent = 0 if is_head else len(answer.body)
+        log_line(line)
+        client.finish()
+
+    def refuse_again(self, client: ClientConnection, request: Incoming, line: AccessLine, verdict: Refuse) -> bool:
+        """A refusal that was given before, without making it anew; False: it cannot be."""
+        head = request.head
+        assert head is not None
+        known = self._templates.get(id(verdict))
+        if known is None or known[0] is not verdict:
+            answer = self._refusals.answer(head, verdict.refusal, Template.ID)
+            try:
+                known = verdict, Template(answer)
+            except ValueError:
+                return False
+            if len(self._templates) >= _TEMPLATES:
+                self._templates.clear()
+            self._templates[id(verdict)] = known
+        if head.version != (1, 1) or verdict.refusal.close or request.expects_continue:
+            return False
+        template = known[1]
+        stays = client.settle(reads_body=False)
+        is_head = head.method == "HEAD"
+        client.write(template.fill(line.request_id, is_head=is_head, stays=stays))
+        line.reason, line.status = verdict.refusal.reason.code, template.status
+        line.sent = 0 if is_head else template.size
+        log_line(line)
+        client.finish()
+        return True
