@@ -300,6 +300,9 @@ def test_serve_runs_a_configuration(config: Path) -> None:
             "keys": "ok",
             "upstream:app": "unavailable",
         }
+        deadline = time.monotonic() + 10
+        while gateway.output.count('"event": "request"') < 2 and time.monotonic() < deadline:  # written in batches
+            time.sleep(0.02)
         lines = [json.loads(line) for line in gateway.output.splitlines() if line.startswith("{")]
         requests = [line for line in lines if line["event"] == "request"]
         assert [(line["path"], line["status"]) for line in requests] == [("/auth/login", 200), ("/orders", 502)]

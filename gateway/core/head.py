@@ -73,6 +73,8 @@ def check_head(head: RequestHead) -> None:
         raise RequestError("bad_version")
     if head.method == "CONNECT":
         raise RequestError("method_not_allowed", method="CONNECT")
+    if head.target == "*" and head.method != "OPTIONS":  # RFC 9112 §3.2.4
+        raise RequestError("bad_request", what="its target is no path")
     by_name = head.by_name
     if b"transfer-encoding" in by_name:
         _check_framing(head)

@@ -6,6 +6,7 @@ from gateway.core.head import RequestHead
 
 PSEUDONYM = "auth-gateway"
 """How we call ourselves in ``Via``."""
+_MOST, _DIGITS = 10**9, 18
 _ROUNDS = 5
 """Gateways of this kind that a request may pass: there may be one behind another, but not five."""
 
@@ -15,7 +16,9 @@ def remaining_hops(head: RequestHead) -> int | None:
     if head.method not in ("OPTIONS", "TRACE") or not head.has(b"max-forwards"):
         return None
     (value, *others) = head.values(b"max-forwards")
-    return int(value) if not others and value.isascii() and value.isdigit() and len(value) < 10 else None
+    if others or not (value.isascii() and value.isdigit()):
+        return None
+    return min(int(value[-_DIGITS:]) if set(value[:-_DIGITS]) <= {"0"} else _MOST, _MOST)
 
 
 def goes_round(head: RequestHead) -> bool:

@@ -96,6 +96,7 @@ class RequestHeads:
 def interim_head(answer: AnswerHead, own_cookies: frozenset[str]) -> bytes:
     """An interim answer, passed on (RFC 9110 §15.2)."""
     headers, _ = response_headers(answer.headers, own_cookies, "as_is")
+    headers = [pair for pair in headers if pair[0].lower() != b"content-length"]  # RFC 9110 §8.6
     return b"HTTP/1.1 %d %b\r\n%b\r\n" % (answer.status, answer.reason, fields(headers))
 
 

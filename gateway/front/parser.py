@@ -18,7 +18,7 @@ from gateway.core.head import RequestHead
 from gateway.errors import RequestError
 
 _QUIET = 16 * 1024  # bytes of chunk extensions or trailers without any body between them
-_REQUEST_LINE = re.compile(rb"[\r\n]*[!#$%&'*+.^_`|~0-9A-Za-z-]+ \S")
+_METHOD = re.compile(rb"[\r\n]*[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: \S| ?\Z)")
 _VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
 
 
@@ -96,6 +96,9 @@ class RequestParser:
         self._reset()
         self._current: Incoming | None = None
         self._data = b""
+        self._alike: list[bytes] = []
+        self._head_bytes = 0
+        """Of a head that is not whole, without what came in one segment with the end of a request before it."""
         self._resuming = False
         self._quiet = 0
 
@@ -113,7 +116,11 @@ class RequestParser:
         """Never raises: what is wrong is told by the request that it is wrong with."""
         if self.broken:
             return
-        self._data = self._data + data if self._in_head else data
+        if self._in_head:
+            self._data += data
+            self._head_bytes += len(data)
+        else:
+            self._data, self._alike, self._head_bytes = data, [], 0
         current, received = self._current, self._current.received if self._current is not None else 0
         try:
             self._parser.feed_data(data)
@@ -123,14 +130,16 @@ class RequestParser:
             cause = error.__context__
             self._fail(cause if isinstance(cause, RequestError) else _malformed())
         except httptools.HttpParserInvalidMethodError:
-            self._fail(RequestError("unknown_method") if _REQUEST_LINE.match(data) else _malformed())
+            self._fail(RequestError("unknown_method") if _METHOD.match(self._data) else _malformed())
         except httptools.HttpParserError:
             self._fail(self._too_long() or _malformed())
+        if self._in_head and not self._head_bytes and current is None and not self.ready:
+            self._head_bytes = len(data)
         self._bound(data, current, received)
 
     def _bound(self, data: bytes, current: Incoming | None, received: int) -> None:
         if self._in_head:
-            size = len(self._data)
+            size = self._head_bytes
             if size > self._limits.head or (size > self._limits.line and not self._raw):
                 self._fail(self._too_long() or RequestError("headers_too_large"))
         elif current is not None and current is self._current:
@@ -203,11 +212,10 @@ class RequestParser:
             return
         parser = self._parser
         version = _VERSIONS.get(parser.get_http_version(), (0, 9))
-        if self._url + b" HTTP/" not in self._data and version != (0, 9):
-            raise RequestError("bad_request", what="it breaks the rules of HTTP")  # RTSP, says llhttp
-        head = RequestHead(
-            parser.get_method().decode("ascii"), self._url.decode("latin-1"), version, self._raw, self._peer
-        )
+        method = parser.get_method()
+        if (b" RTSP/" in self._data or b" ICE/" in self._data) and not self._is_http(method):
+            raise _malformed()
+        head = RequestHead(method.decode("ascii"), self._url.decode("latin-1"), version, self._raw, self._peer)
         request = Incoming(head)
         request.head_bytes = self._measure()
         by_name = head.by_name
@@ -222,6 +230,14 @@ class RequestParser:
         self._in_head = False
         self._current, self._quiet = request, 0
         self.ready.append(request)
+
+    def _is_http(self, method: bytes) -> bool:
+        """llhttp takes RTSP and ICE for HTTP. Of equal requests in one segment, which line is this one's?"""
+        start = method + b" " + self._url
+        lines: list[bytes] = re.findall(rb"(?:\A|\n)%b (HTTP|RTSP|ICE)/" % re.escape(start), self._data)
+        earlier = self._alike.count(start)
+        self._alike.append(start)
+        return earlier < len(lines) and lines[earlier] == b"HTTP"
 
     def on_body(self, piece: bytes) -> None:
         request = self._current

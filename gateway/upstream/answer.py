@@ -137,8 +137,11 @@ class Answer:
         if self.done:
             return
         status = self._parser.get_status_code()
-        if len(self._headers) > MAX_HEADERS:
-            raise UpstreamError("upstream_nonsense", f"more than {MAX_HEADERS} header fields")
+        size = len(self._reason)
+        for name, value in self._headers:
+            size += len(name) + len(value)
+        if len(self._headers) > MAX_HEADERS or size > MAX_HEAD_BYTES:
+            raise UpstreamError("upstream_nonsense", "too large a head")
         if status == 101 or not 100 <= status <= 999 or self._parser.get_http_version() not in ("1.1", "1.0"):
             raise UpstreamError("upstream_nonsense")
         if self._reason and not (
@@ -146,6 +149,9 @@ class Answer:
         ):
             raise UpstreamError("upstream_nonsense")
         if status < 200:
+            self._interims += 1
+            if self._interims > MAX_INTERIM:
+                raise UpstreamError("upstream_nonsense", f"more than {MAX_INTERIM} interim answers")
             self.interim.append(AnswerHead(status, self._reason, self._headers))
             return
         self._final(status)
@@ -179,9 +185,7 @@ class Answer:
 
     def on_message_complete(self) -> None:
         if self.head is None:  # an interim answer: the real one follows
-            self._interims += 1
             self._reason, self._headers = b"", []
-            if self._interims > MAX_INTERIM:
-                raise UpstreamError("upstream_nonsense")
             return
-        self._is_clean = self.done = True
+        self._is_clean = self._parser.should_keep_alive()  # a trailer may have spoilt it
+        self.done = True
