@@ -105,7 +105,7 @@ class ClientConnection(asyncio.Protocol):
             request = parser.ready.popleft()
             self.request, self.began, self._stays = request, False, request.keep_alive
             request.started = self.loop.time()
-            self.deadline = NEVER
+            self.deadline, self._in_head = NEVER, False
             answering = self._door.begin(self, request)
             if self.request is request:
                 self._answering = answering

@@ -36,10 +36,14 @@ async def make_due(gateway: Gateway, cookie: str) -> None:
     assert session_id is not None
     name = name_of(session_id)
     with Redis.from_url(gateway.settings.redis.url) as redis:
-        value = redis.get(b"gw:s:{%s}" % name)
-        assert isinstance(value, bytes)
-        record = VALUES.open(session_id, name, value)
-        assert isinstance(record, SessionRecord)
+        for _ in range(200):
+            value = redis.get(b"gw:s:{%s}" % name)
+            assert isinstance(value, bytes)
+            record = VALUES.open(session_id, name, value)
+            assert isinstance(record, SessionRecord)
+            if not record.before:
+                break
+            await asyncio.sleep(0.01)  # the new id was presented a moment ago: that is written behind the answer
         older = replace(record, issued=record.issued - TIMES["rotate_interval"])
         redis.set(b"gw:s:{%s}" % name, VALUES.record(session_id, name, older), keepttl=True)
     await asyncio.sleep(0.05)  # until the gateways have been told
