@@ -20,21 +20,23 @@ from gateway.errors import RequestError
 from gateway.front.deadlines import NEVER
 from gateway.front.parser import Incoming, RequestParser
 from gateway.front.roles import NOBODY, Answering, Door
+from gateway.upstream.outbox import Sender
 
 _HIGH_WATER = 64 * 1024  # bytes of a body that wait here at most
 _SMALL_REST = 64 * 1024  # bytes of a refused body that are read to keep the connection
+_TURNS = 16  # pipelined requests that are begun before other connections have their turn
 _HALF_CLOSED = 1.0
 _LINGER = 5.0  # as nginx's lingering_timeout: an answer must not be lost to the reset that unread bytes cause
 _FLUSH = 60.0  # for the client to read the last that was written
 _RESET = struct.pack("ii", 1, 0)
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(Sender, asyncio.Protocol):
     """Made by the listener for each connection."""
 
     def __init__(self, door: Door) -> None:
+        super().__init__()
         self._door = door
-        self._transport: asyncio.Transport | None = None
         self._answering: Answering = NOBODY
         self._parser: RequestParser | None = None
         self._paused = False
@@ -70,7 +72,7 @@ class ClientConnection(asyncio.Protocol):
         else:
             if request.listen is not None and (request.pieces or request.complete):
                 request.listen()
-            if parser.ready or request.waiting:
+            if parser.ready or request.waiting or parser.has_more:
                 self._read_or_pause()
 
     def eof_received(self) -> bool:
@@ -98,21 +100,31 @@ class ClientConnection(asyncio.Protocol):
 
     # -- requests in turn
     def _next(self) -> None:
-        """Begins the next request that is there, or waits for one."""
+        """Begins the next request that is there, or waits for one. Some at a time: others have their turn, too."""
         parser = self._parser
         assert parser is not None
-        while self.request is None and parser.ready and not self._ended:
-            request = parser.ready.popleft()
-            self.request, self.began, self._stays = request, False, request.keep_alive
-            request.started = self.loop.time()
-            self.deadline, self._in_head = NEVER, False
-            answering = self._door.begin(self, request)
-            if self.request is request:
-                self._answering = answering
-        if self.request is None and not self._ended:
-            self._await_request(parser.in_head)
+        turns = _TURNS
+        while self.request is None and not self._ended:
+            if not parser.ready and parser.has_more:
+                parser.feed(b"")
+            if not parser.ready:
+                self._await_request(parser.in_head)
+                break
+            if not turns:
+                self.loop.call_soon(self._next)
+                break
+            turns -= 1
+            self._begin(parser.ready.popleft())
         if self._paused or parser.ready or (self.request is not None and self.request.waiting):
             self._read_or_pause()
+
+    def _begin(self, request: Incoming) -> None:
+        self.request, self.began, self._stays = request, False, request.keep_alive
+        request.started = self.loop.time()
+        self.deadline, self._in_head = NEVER, False
+        answering = self._door.begin(self, request)
+        if self.request is request:
+            self._answering = answering
 
     def _await_request(self, in_head: bool) -> None:
         if self._door.draining and not in_head:
@@ -128,7 +140,8 @@ class ClientConnection(asyncio.Protocol):
         parser, request, transport = self._parser, self.request, self._transport
         if transport is None or parser is None:
             return
-        full = request is not None and (bool(parser.ready) or request.waiting > _HIGH_WATER)
+        many = bool(parser.ready) or parser.has_more
+        full = many or (request is not None and request.waiting > _HIGH_WATER)
         if full != self._paused and not transport.is_closing():
             self._paused = full
             (transport.pause_reading if full else transport.resume_reading)()
@@ -173,8 +186,7 @@ class ClientConnection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Bytes of the answer. Mind :attr:`is_slow`."""
         self.began = True
-        if self._transport is not None:
-            self._transport.write(data)
+        self.send(data)
 
     def wait_until(self, deadline: float) -> None:
         """Sets :attr:`deadline` for whoever answers."""
@@ -182,8 +194,7 @@ class ClientConnection(asyncio.Protocol):
 
     def interim(self, data: bytes) -> None:
         """An interim answer (1xx); the real one has not begun with it."""
-        if self._transport is not None:
-            self._transport.write(data)
+        self.send(data)
 
     def finish(self) -> None:
         """The answer is whole."""
@@ -196,7 +207,7 @@ class ClientConnection(asyncio.Protocol):
             self._close(unread=not request.complete)
         elif not request.complete:
             self._drop_rest(request)
-        elif self._parser is not None and self._parser.ready:
+        elif self._parser is not None and (self._parser.ready or self._parser.has_more):
             self.loop.call_soon(self._next)
         else:
             self._next()
@@ -220,6 +231,7 @@ class ClientConnection(asyncio.Protocol):
     def abort(self) -> None:
         """What was sent must not pass for a whole answer: the connection is reset."""
         self._ended = True
+        self.flush()
         self._answering = NOBODY
         if self._transport is not None:
             sock = self._transport.get_extra_info("socket")
@@ -239,6 +251,7 @@ class ClientConnection(asyncio.Protocol):
         if self._ended or transport is None:
             return
         self._ended = True
+        self.flush()
         if not (unread or self._paused or (self._parser is not None and self._parser.broken)) or self._half_closed:
             transport.close()
             self.deadline = self.loop.time() + _FLUSH
@@ -257,6 +270,7 @@ class ClientConnection(asyncio.Protocol):
             self._ended = True
             answering.client_gone()
         if self._transport is not None and not self._transport.is_closing():
+            self.flush()
             self._transport.close()
 
     # -- deadlines

@@ -168,9 +168,9 @@ class FrontDoor:
             self._failures.note(error, line.route)
         self._words.refuse(client, request, line, refuse_for(request.head, self._gate.site, error))
 
-    def done(self, line: AccessLine) -> None:
-        """Logs the request's one line."""
-        log_line(line)
+    def done(self, line: AccessLine, now: float) -> None:
+        """Logs the request's one line; ``now`` on the loop's clock."""
+        log_line(line, now)
 
     # -- beside the answer
     async def _renew(self, session: Session, method: str, status: int, headers: RawHeaderList) -> RawHeaderList:
@@ -253,7 +253,7 @@ class _Asking:
         """Others may wait for the same look-up, so it goes on; nobody hears of it here."""
         self._task.cancel()
         self._line.status, self._line.reason = 499, "client_gone"
-        self._door.done(self._line)
+        self._door.done(self._line, self._client.loop.time())
 
     def client_slow(self, slow: bool) -> None:
         """There is no answer yet."""

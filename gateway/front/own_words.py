@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from gateway.core.head import RequestHead
 from gateway.core.refusals import Refusal
 from gateway.front.answers import OwnAnswer, Refusals, Template, on_the_wire
@@ -15,9 +13,9 @@ from gateway.telemetry.access_log import AccessLine, write_access
 _TEMPLATES = 4096
 
 
-def log_line(line: AccessLine) -> None:
-    """The request is over."""
-    line.seconds = asyncio.get_running_loop().time() - line.started
+def log_line(line: AccessLine, now: float) -> None:
+    """The request is over; ``now`` on the loop's clock."""
+    line.seconds = now - line.started
     write_access(line)
 
 
@@ -46,7 +44,7 @@ class OwnWords:
         is_head, version = (head.method == "HEAD", head.version) if head is not None else (False, (1, 1))
         client.write(on_the_wire(answer, is_head=is_head, version=version, stays=stays))
         line.sent = 0 if is_head else len(answer.body)
-        log_line(line)
+        log_line(line, client.loop.time())
         client.finish()
 
     def refuse_again(self, client: ClientConnection, request: Incoming, line: AccessLine, verdict: Refuse) -> bool:
@@ -71,6 +69,6 @@ class OwnWords:
         client.write(template.fill(line.request_id, is_head=is_head, stays=stays))
         line.reason, line.status = verdict.refusal.reason.code, template.status
         line.sent = 0 if is_head else template.size
-        log_line(line)
+        log_line(line, client.loop.time())
         client.finish()
         return True

@@ -19,6 +19,8 @@ from gateway.errors import RequestError
 
 _QUIET = 16 * 1024  # bytes of chunk extensions or trailers without any body between them
 _METHOD = re.compile(rb"[\r\n]*[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: \S| ?\Z)")
+_OLD = (0, 9)
+_WAITING = 16  # requests that are read before the first of them is answered
 _VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
 
 
@@ -93,53 +95,86 @@ class RequestParser:
         self.ready: deque[Incoming] = deque()
         self.broken = False
         self._goes_on = True
-        self._reset()
         self._current: Incoming | None = None
-        self._data = b""
-        self._alike: list[bytes] = []
-        self._head_bytes = 0
-        """Of a head that is not whole, without what came in one segment with the end of a request before it."""
-        self._resuming = False
-        self._quiet = 0
-
-    def _reset(self) -> None:
         self._url = b""
         self._raw: list[tuple[bytes, bytes]] = []
-        self._in_head = False
+        self._head = b""
+        """Of the head that is being read: all that has come."""
+        self._rest = b""
+        """Not looked at yet: enough requests wait."""
+        self._tail = b""
+        """Of a body in chunks: the last bytes, as its end may be cut in two."""
+        self._resuming = False
+        self._quiet = 0
 
     @property
     def in_head(self) -> bool:
         """Has a request begun whose head is not whole yet?"""
-        return self._in_head
+        return bool(self._head)
+
+    @property
+    def has_more(self) -> bool:
+        """Is there something that was not looked at?"""
+        return bool(self._rest) and not self.broken
 
     def feed(self, data: bytes) -> None:
-        """Never raises: what is wrong is told by the request that it is wrong with."""
-        if self.broken:
-            return
-        if self._in_head:
-            self._data += data
-            self._head_bytes += len(data)
-        else:
-            self._data, self._alike, self._head_bytes = data, [], 0
+        """Never raises: what is wrong is told by the request that it is wrong with. Stops when enough requests wait; goes on
+        with the next call, which may bring nothing.
+
+        llhttp gets the bytes in slices that end where a message can end: so it is known where each request begins, and what
+        its line says is its own.
+        """
+        if self._rest:
+            data, self._rest = self._rest + data, b""
+        at, size = 0, len(data)
+        while at < size and not self.broken:
+            if len(self.ready) >= _WAITING:
+                self._rest = data[at:]
+                return
+            if self._current is None and not self._head:
+                while at < size and data[at] in b"\r\n":  # RFC 9112 §2.2: empty lines before a request
+                    at += 1
+                if at == size:
+                    return
+            end = self._slice(data, at)
+            self._feed(data if at == 0 and end == size else data[at:end])
+            at = end
+
+    def _slice(self, data: bytes, at: int) -> int:
+        """Where the next slice ends: behind the next empty line, and not behind the end of a body of known length."""
+        current = self._current
+        if current is not None and not current.chunked:
+            return min(len(data), at + current.length - current.received)
+        before = self._tail if current is not None else self._head[-3:]
+        if before:
+            found = (before + data[at : at + 3]).find(b"\r\n\r\n")
+            if found >= 0:
+                return at + found + 4 - len(before)
+        found = data.find(b"\r\n\r\n", at)
+        return len(data) if found < 0 else found + 4
+
+    def _feed(self, data: bytes) -> None:
         current, received = self._current, self._current.received if self._current is not None else 0
+        if current is None:
+            self._head += data
+        elif current.chunked:
+            self._tail = (self._tail + data)[-3:]
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._go_on(data[upgrade.args[0] :])
+        except httptools.HttpParserUpgrade:
+            self._go_on()
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             self._fail(cause if isinstance(cause, RequestError) else _malformed())
         except httptools.HttpParserInvalidMethodError:
-            self._fail(RequestError("unknown_method") if _METHOD.match(self._data) else _malformed())
+            self._fail(RequestError("unknown_method") if _METHOD.match(self._head) else _malformed())
         except httptools.HttpParserError:
             self._fail(self._too_long() or _malformed())
-        if self._in_head and not self._head_bytes and current is None and not self.ready:
-            self._head_bytes = len(data)
         self._bound(data, current, received)
 
     def _bound(self, data: bytes, current: Incoming | None, received: int) -> None:
-        if self._in_head:
-            size = self._head_bytes
+        if current is None and self._head:
+            size = len(self._head)
             if size > self._limits.head or (size > self._limits.line and not self._raw):
                 self._fail(self._too_long() or RequestError("headers_too_large"))
         elif current is not None and current is self._current:
@@ -150,16 +185,17 @@ class RequestParser:
     def _too_long(self) -> RequestError | None:
         return RequestError("target_too_long") if len(self._url) > self._limits.line else None
 
-    def _go_on(self, rest: bytes) -> None:
+    def _go_on(self) -> None:
         """The client asked for another protocol, which we do not speak with it: its request is a plain one (RFC 9110 §7.8).
         llhttp reads no body then, so another parser does, which is told of the framing alone."""
-        request = self.ready[-1] if self.ready else self._current
-        if request is None or not request.has_body or self.broken:
+        request = self.ready[-1]
+        if not request.has_body or self.broken:
             return
         framing = b"Transfer-Encoding: chunked" if request.chunked else b"Content-Length: %d" % request.length
-        request.complete, self._current, self._resuming = False, request, True
+        self._resuming = True
         self._parser = httptools.HttpRequestParser(self)
-        self.feed(b"POST / HTTP/1.1\r\n%b\r\n\r\n%b" % (framing, rest))
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
+        request.complete, self._current, self._resuming = False, request, False
 
     def cut(self, error: RequestError) -> None:
         """The rest of the request is not waited for."""
@@ -176,15 +212,14 @@ class RequestParser:
             request = Incoming(None)
             self.ready.append(request)
         request.error = error
-        self._in_head = False
+        self._head = self._rest = b""
         if request.listen is not None:
             request.listen()
 
     # -- called by httptools
     def on_message_begin(self) -> None:
         if not self._resuming:
-            self._reset()
-            self._in_head = True
+            self._url, self._raw = b"", []
 
     def on_url(self, part: bytes) -> None:
         self._url += part
@@ -192,7 +227,7 @@ class RequestParser:
             raise RequestError("target_too_long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # else a trailer: discarded, never merged into the headers (RFC 9110 §6.5.1, hazard A8)
+        if self._head and not self._resuming:  # else a trailer: discarded, never merged (RFC 9110 §6.5.1, hazard A8)
             self._raw.append((name, value.rstrip(b" \t")))  # llhttp takes the leading ones only (RFC 9112 §5.1)
 
     def _measure(self) -> int:
@@ -211,10 +246,10 @@ class RequestParser:
         if self._resuming:
             return
         parser = self._parser
-        version = _VERSIONS.get(parser.get_http_version(), (0, 9))
+        version = _VERSIONS.get(parser.get_http_version(), _OLD)
         method = parser.get_method()
-        if (b" RTSP/" in self._data or b" ICE/" in self._data) and not self._is_http(method):
-            raise _malformed()
+        if version != _OLD and b" HTTP/" not in self._head[: self._head.find(b"\r\n")]:
+            raise _malformed()  # RTSP and ICE, says llhttp
         head = RequestHead(method.decode("ascii"), self._url.decode("latin-1"), version, self._raw, self._peer)
         request = Incoming(head)
         request.head_bytes = self._measure()
@@ -227,17 +262,9 @@ class RequestParser:
         elif b"content-length" in by_name:
             request.length = int(by_name[b"content-length"])
         request.expects_continue = b"expect" in by_name and version == (1, 1)
-        self._in_head = False
+        self._head = self._tail = b""
         self._current, self._quiet = request, 0
         self.ready.append(request)
-
-    def _is_http(self, method: bytes) -> bool:
-        """llhttp takes RTSP and ICE for HTTP. Of equal requests in one segment, which line is this one's?"""
-        start = method + b" " + self._url
-        lines: list[bytes] = re.findall(rb"(?:\A|\n)%b (HTTP|RTSP|ICE)/" % re.escape(start), self._data)
-        earlier = self._alike.count(start)
-        self._alike.append(start)
-        return earlier < len(lines) and lines[earlier] == b"HTTP"
 
     def on_body(self, piece: bytes) -> None:
         request = self._current
@@ -250,7 +277,6 @@ class RequestParser:
         request, self._current = self._current, None
         if request is not None:
             request.complete = True
-        self._resuming = False
 
 
 def _malformed() -> RequestError:

@@ -220,7 +220,7 @@ class Relay:
     def _finish(self, connection: Connection) -> None:
         self._leave()
         self._pool.give_back(connection, reusable=self._sent)
-        self._way.done(self._line)
+        self._way.done(self._line, self._client.loop.time())
         self._client.finish()
 
     def _leave(self) -> None:
@@ -259,7 +259,7 @@ class Relay:
         self._line.reason = error.reason.code
         log.warning("an answer broke off", extra={"fields": {"route": self._line.route, "cause": cause}})
         self._client.abort()
-        self._way.done(self._line)
+        self._way.done(self._line, self._client.loop.time())
 
     def client_gone(self) -> None:
         """Nobody waits any more: the backend's request ends, too."""
@@ -268,7 +268,7 @@ class Relay:
         if connection is not None:
             self._pool.give_back(connection, reusable=False)
         self._line.status, self._line.reason = 499, "client_gone"
-        self._way.done(self._line)
+        self._way.done(self._line, self._client.loop.time())
 
     # -- patience
     def _patience(self) -> None:

@@ -26,7 +26,7 @@ class Way:
     policy: HeaderPolicy
     heads: RequestHeads
     fail: Callable[[ClientConnection, AccessLine, Forward, GatewayError], None]
-    done: Callable[[AccessLine], None]
+    done: Callable[[AccessLine, float], None]
     renewal_is_due: Callable[[Session], bool]
     renew: Renew
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]

@@ -48,8 +48,7 @@ class Answer:
         self._is_head = is_head
         self._reason = b""
         self._headers: RawHeaderList = []
-        self._start = b""
-        self._head_bytes = 0
+        self._seen = b""
         self._interims = 0
         self._until_close = False
         self._quiet = 0
@@ -89,31 +88,48 @@ class Answer:
 
     def _parse(self, data: bytes) -> None:
         self.began = True
-        if len(self._start) < 5:
-            self._start = (self._start + data[:5])[:5]
-            if not b"HTTP/".startswith(self._start):  # llhttp takes RTSP and others for HTTP
+        if self.head is None:
+            data = data[self._parse_heads(data) :]
+        if data:
+            pieces = len(self.pieces)
+            self._feed(data)
+            self._bound(data, len(self.pieces) > pieces)
+        if self._is_long and not self.done:  # asked once, when the head has just come
+            self._is_long = False
+            assert self.head is not None
+            self._left = (self.head.length or 0) - sum(map(len, self.pieces))
+
+    def _parse_heads(self, data: bytes) -> int:
+        """Reads interim heads and the head, each from where it begins: llhttp takes RTSP and others for HTTP. How far it got."""
+        at, size = 0, len(data)
+        while at < size and self.head is None:
+            found = (self._seen[-3:] + data[at:]).find(b"\r\n\r\n") if self._seen else data.find(b"\r\n\r\n", at) - at
+            end = size if found < 0 else at + found + 4 - len(self._seen[-3:])
+            part = data[at:end]
+            self._seen += part
+            if not b"HTTP/".startswith(self._seen[:5]):
                 raise UpstreamError("upstream_nonsense", "not HTTP")
-        pieces = len(self.pieces)
+            if len(self._seen) > MAX_HEAD_BYTES:
+                raise UpstreamError("upstream_nonsense", f"a head of more than {MAX_HEAD_BYTES} bytes")
+            self._feed(part)
+            if found >= 0:
+                self._seen = b""
+            at = end
+        return at
+
+    def _feed(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self.done:
                 raise UpstreamError("upstream_nonsense", f"not HTTP: {error}") from error
             self.reusable = self._is_clean = False
-        self._bound(data, len(self.pieces) > pieces)
 
     def _bound(self, data: bytes, has_body: bool) -> None:
-        if self.head is None:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                raise UpstreamError("upstream_nonsense", f"a head of more than {MAX_HEAD_BYTES} bytes")
-        elif not self.done:
+        if not self.done:
             self._quiet = 0 if has_body else self._quiet + len(data)
             if self._quiet > MAX_HEAD_BYTES:
                 raise UpstreamError("upstream_nonsense", "a chunk extension or a trailer without end")
-            if self._is_long:  # asked once, when the head has just come
-                self._is_long = False
-                self._left = (self.head.length or 0) - sum(map(len, self.pieces))
 
     def closed(self) -> bool:
         """The backend closed. True: that was the end of the answer (RFC 9112 §6.3, rule 8)."""
@@ -137,11 +153,8 @@ class Answer:
         if self.done:
             return
         status = self._parser.get_status_code()
-        size = len(self._reason)
-        for name, value in self._headers:
-            size += len(name) + len(value)
-        if len(self._headers) > MAX_HEADERS or size > MAX_HEAD_BYTES:
-            raise UpstreamError("upstream_nonsense", "too large a head")
+        if len(self._headers) > MAX_HEADERS:
+            raise UpstreamError("upstream_nonsense", f"more than {MAX_HEADERS} header fields")
         if status == 101 or not 100 <= status <= 999 or self._parser.get_http_version() not in ("1.1", "1.0"):
             raise UpstreamError("upstream_nonsense")
         if self._reason and not (

@@ -7,6 +7,7 @@ from typing import Protocol, cast
 
 from gateway.errors import UpstreamError
 from gateway.upstream.answer import Answer
+from gateway.upstream.outbox import Sender
 from gateway.upstream.tls import has_said_goodbye
 
 
@@ -20,11 +21,11 @@ class Listener(Protocol):
         """The backend does not take what was written, or takes it again."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(Sender, asyncio.Protocol):
     """Made by the pool. ``error`` is why there will be no more of an answer that is not done."""
 
     def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
+        super().__init__()
         self._listener: Listener | None = None
         self._closed = False
         self._paused = False
@@ -90,8 +91,7 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Bytes of the request; lost when the backend has closed, which the listener hears. Mind :attr:`is_slow`."""
-        if self._transport is not None and not self._closed:
-            self._transport.write(data)
+        self.send(data)
 
     def hold(self, holds: bool) -> None:
         """Stops reading the answer, or goes on."""
@@ -113,5 +113,6 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Closes at once; what was not sent is lost."""
+        self.drop()
         if self._transport is not None:
             self._transport.abort()

@@ -27,7 +27,7 @@ from gateway.web.state import STATE, RequestState
 
 _BUFFER = 64 * 1024
 Run = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Done = Callable[[AccessLine], None]
+Done = Callable[[AccessLine, float], None]
 
 
 class Hosting:
@@ -36,7 +36,7 @@ class Hosting:
     def __init__(self, app: web.Application) -> None:
         self._app = app
         self._tasks: set[asyncio.Task[None]] = set()
-        self.done: Done = lambda line: None
+        self.done: Done = lambda line, now: None
 
     def serve(self, client: ClientConnection, request: Incoming, verdict: Serve, line: AccessLine) -> Answering:
         """Answers in its own time."""
@@ -55,7 +55,7 @@ class Hosting:
         except ConnectionError:
             line.status, line.reason = 499, "client_gone"
         finally:
-            self.done(line)
+            self.done(line, client.loop.time())
             if client.request is incoming and not is_whole:
                 client.abort()
         if client.request is incoming and is_whole:
