@@ -6,7 +6,7 @@ ARGS   ?=
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-quick bench lint format secrets lock schema screens clean
+.PHONY: help install demo test test-quick soak bench lint format secrets lock schema screens clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: lint ## everything: lint, then all tests (ARGS="-k name")
 
 test-quick: $(VENV)/test.stamp ## the everyday part: no browser, no long tests
 	$(BIN)/python -m pytest -m "not slow and not browser" $(ARGS)
+
+soak: $(VENV)/test.stamp ## ten minutes between clients that vanish and backends that lie (ARGS="--seconds 60")
+	$(BIN)/python -m tests.soak --seconds 600 $(ARGS)
 
 bench: $(VENV)/runtime.stamp ## the gateway beside nginx, Traefik, Envoy and others (ARGS="--quick"; bench/setup installs them)
 	$(BIN)/python -m bench.compare $(ARGS)

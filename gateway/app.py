@@ -20,7 +20,7 @@ from gateway.engines import SessionParts, session_cookie, session_parts
 from gateway.errors import StoreUnavailable
 from gateway.front.answers import Refusals
 from gateway.front.door import FrontDoor
-from gateway.front.parser import HeadLimits
+from gateway.front.incoming import HeadLimits
 from gateway.front.parts import Parts, Patience
 from gateway.gate import Endpoint, Gate
 from gateway.handlers.health import Health, Phase, Probe

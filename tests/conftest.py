@@ -45,6 +45,7 @@ LONG = {
     "tests/behaviour/test_session_engines.py",
     "tests/behaviour/test_session_keys.py",
     "tests/behaviour/test_sign_in.py",
+    "tests/faults/test_soak.py",
     "tests/faults/test_no_session_is_lost.py",
     "tests/faults/test_two_gateways.py",
     "tests/store/test_cached_sql_engine.py",
@@ -64,7 +65,7 @@ LONG = {
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.nodeid.partition("::")[0] in LONG:
+        if item.nodeid.partition("::")[0] in LONG or item.nodeid.startswith("tests/conformance/"):
             item.add_marker(pytest.mark.slow)
 
 

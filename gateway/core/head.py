@@ -23,13 +23,17 @@ _IPV6_CHARS = frozenset("0123456789abcdefABCDEF:.")  # no zone: %eth0 is nobody'
 
 @dataclass(slots=True)
 class RequestHead:
-    """Method, target as received, version, headers in order as bytes, peer address. Nothing in it changes."""
+    """Method, target as received, version, headers in order as bytes, peer address. Nothing of that changes, so one object
+    may stand for all requests that are equal byte for byte (``is_shared``)."""
 
     method: str
     target: str
     version: tuple[int, int]
     raw: RawHeaders
     peer: str
+    is_shared: bool = field(default=False, compare=False)
+    is_checked: bool = field(default=False, repr=False, compare=False)
+    """Has :func:`check_head` found nothing?"""
     _by_name: dict[bytes, bytes] | None = field(default=None, repr=False, compare=False)
     _headers: Headers | None = field(default=None, repr=False, compare=False)
 
@@ -69,6 +73,8 @@ def check_head(head: RequestHead) -> None:
 
     :raises RequestError: 505 (hazard A3), 400 (RFC 9112 §3.2: Host; §6.1: Transfer-Encoding on 1.0), 405 (CONNECT, P84).
     """
+    if head.is_checked:
+        return
     if head.version not in _VERSIONS:
         raise RequestError("bad_version")
     if head.method == "CONNECT":
@@ -85,6 +91,7 @@ def check_head(head: RequestHead) -> None:
         raise RequestError("bad_request", what="the Host header is not a host")
     if b"expect" in by_name and any(value.lower() != "100-continue" for value in head.values(b"expect")):
         raise RequestError("expectation_failed")
+    head.is_checked = True
 
 
 def _check_framing(head: RequestHead) -> None:

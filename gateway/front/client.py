@@ -18,7 +18,8 @@ from typing import cast
 
 from gateway.errors import RequestError
 from gateway.front.deadlines import NEVER
-from gateway.front.parser import Incoming, RequestParser
+from gateway.front.incoming import Incoming
+from gateway.front.parser import RequestParser
 from gateway.front.roles import NOBODY, Answering, Door
 from gateway.upstream.outbox import Sender
 
@@ -58,7 +59,7 @@ class ClientConnection(Sender, asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of asyncio's
         name = transport.get_extra_info("peername")
         self.peer = str(name[0]) if isinstance(name, tuple) and name else ""
-        self._parser = RequestParser(self.peer, self._door.limits)
+        self._parser = RequestParser(self.peer, self._door.limits, self._door.known_heads)
         self.deadline = self.loop.time() + self._door.idle_timeout
         self._door.came(self)
 

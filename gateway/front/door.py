@@ -25,9 +25,9 @@ from gateway.errors import GatewayError, RequestError, StoreUnavailable, Upstrea
 from gateway.front.answers import OwnAnswer, options_answer
 from gateway.front.client import ClientConnection
 from gateway.front.deadlines import Deadlines
+from gateway.front.incoming import HeadLimits, Incoming, KnownHeads
 from gateway.front.outgoing import RequestHeads
 from gateway.front.own_words import OwnWords, log_line
-from gateway.front.parser import HeadLimits, Incoming
 from gateway.front.parts import OwnEndpoints, Parts, Patience
 from gateway.front.relay import Relay
 from gateway.front.roles import NOBODY, Answering
@@ -66,6 +66,7 @@ class FrontDoor:
         waits = patience or Patience()
         self.head_timeout, self.idle_timeout = waits.head, waits.idle
         self.limits = limits or HeadLimits()
+        self.known_heads = KnownHeads()
         self.deadlines = Deadlines()
         self.draining = False
         self.clients: set[ClientConnection] = set()

@@ -14,7 +14,8 @@ from gateway.core.headers import (
 )
 from gateway.core.hops import remaining_hops
 from gateway.core.identity import Identity
-from gateway.front.parser import Incoming
+from gateway.core.routes import Route
+from gateway.front.incoming import Incoming
 from gateway.gate import Forward
 from gateway.upstream.answer import AnswerHead
 
@@ -36,12 +37,30 @@ class RequestHeads:
         self._policy = policy
         self._scheme = "https" if is_https else "http"
         self._identities: dict[int, tuple[Identity, bytes]] = {}
+        self._known: dict[int, tuple[RequestHead, Route, bytes, bytes, bytes]] = {}
         self._origins: dict[tuple[str, str, tuple[int, int]], tuple[bytes, bytes]] = {}
 
     def make(self, request: Incoming, verdict: Forward, authority: str, request_id: str) -> bytes:
         """The head for the backend, our own HTTP version in it (RFC 9112 §2.3); ``authority`` is the upstream's own Host."""
-        head, route, target = request.head, verdict.route, verdict.target
+        head = request.head
         assert head is not None
+        known = self._known.get(id(head)) if head.is_shared else None
+        if known is not None and known[0] is head and known[1] is verdict.route:
+            lines, before, behind = [known[2]], known[3], known[4]
+        else:
+            lines, before, behind = self._lines(request, head, verdict, authority)
+        user = verdict.user
+        if user is not None:
+            lines.append(self._identity(user))
+        lines += (before, request_id.encode(), behind)
+        lines.append(b"Transfer-Encoding: chunked\r\n\r\n" if request.chunked else _END)
+        return b"".join(lines)
+
+    def _lines(
+        self, request: Incoming, head: RequestHead, verdict: Forward, authority: str
+    ) -> tuple[list[bytes], bytes, bytes]:
+        """The request line and what passes of the client's; and what stands around the request id."""
+        route, target = verdict.route, verdict.target
         sent = head.by_name.get(b"host")
         host = target.host or ("" if sent is None else sent.decode("latin-1"))
         told = host if route.preserve_host and host else authority
@@ -52,17 +71,14 @@ class RequestHeads:
             headers.insert(0, (b"Host", told.encode("latin-1")))
         if request.expects_continue or head.method in _WITH_HOPS or head.version != (1, 1):
             self._adapt(request, head, headers)
-        user = verdict.user
         before, behind = self._origins.get((head.peer, host, head.version)) or self._origin(head, host)
         lines = [b"%b: %b\r\n" % pair for pair in headers]
         lines.insert(0, f"{head.method} {target.forward} HTTP/1.1\r\n".encode("latin-1"))
-        if user is not None:
-            lines.append(self._identity(user))
-        lines.append(before)
-        lines.append(request_id.encode())
-        lines.append(behind)
-        lines.append(b"Transfer-Encoding: chunked\r\n\r\n" if request.chunked else _END)
-        return b"".join(lines)
+        if head.is_shared:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[id(head)] = head, route, b"".join(lines), before, behind
+        return lines, before, behind
 
     def _origin(self, head: RequestHead, host: str) -> tuple[bytes, bytes]:
         """What tells where requests of one address to one host come from: before and behind the request id."""

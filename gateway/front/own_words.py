@@ -6,7 +6,7 @@ from gateway.core.head import RequestHead
 from gateway.core.refusals import Refusal
 from gateway.front.answers import OwnAnswer, Refusals, Template, on_the_wire
 from gateway.front.client import ClientConnection
-from gateway.front.parser import Incoming
+from gateway.front.incoming import Incoming
 from gateway.gate import Refuse
 from gateway.telemetry.access_log import AccessLine, write_access
 

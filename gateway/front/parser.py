@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import httptools
 
 from gateway.core.head import RequestHead
 from gateway.errors import RequestError
+from gateway.front.incoming import HeadLimits, Incoming, KnownHeads
 
 _QUIET = 16 * 1024  # bytes of chunk extensions or trailers without any body between them
 _METHOD = re.compile(rb"[\r\n]*[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: \S| ?\Z)")
@@ -24,73 +23,13 @@ _WAITING = 16  # requests that are read before the first of them is answered
 _VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
 
 
-@dataclass(frozen=True, slots=True)
-class HeadLimits:
-    """Bytes of the request line and of one field, number of fields, bytes of a whole head: the most that is read."""
-
-    line: int = 16 * 1024
-    fields: int = 100
-    head: int = 64 * 1024
-
-
-class Incoming:
-    """One request. ``error``: it is none, or its body went wrong; ``listen`` is called when there is news of the body."""
-
-    __slots__ = (
-        "chunked",
-        "complete",
-        "error",
-        "expects_continue",
-        "head",
-        "head_bytes",
-        "keep_alive",
-        "length",
-        "listen",
-        "pieces",
-        "received",
-        "started",
-        "upgrade",
-        "waiting",
-    )
-
-    def __init__(self, head: RequestHead | None) -> None:
-        self.head = head
-        self.head_bytes = 0
-        self.error: RequestError | None = None
-        self.pieces: deque[bytes] = deque()
-        self.waiting = 0
-        self.received = 0
-        self.complete = False
-        self.keep_alive = False
-        self.chunked = False
-        self.length = 0
-        self.expects_continue = False
-        self.upgrade = False
-        self.started = 0.0
-        self.listen: Callable[[], None] | None = None
-
-    @property
-    def has_body(self) -> bool:
-        """Does it say that a body follows, be it an empty one?"""
-        return self.chunked or self.length > 0
-
-    def take(self) -> bytes:
-        """What has come of the body since the last time."""
-        pieces = self.pieces
-        if not pieces:
-            return b""
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self.waiting = 0
-        return data
-
-
 class RequestParser:
     """Feeds ``ready`` with requests, in order. After an error nothing more is read."""
 
-    def __init__(self, peer: str, limits: HeadLimits) -> None:
+    def __init__(self, peer: str, limits: HeadLimits, known: KnownHeads) -> None:
         self._peer = peer
         self._limits = limits
+        self._known = known
         self._parser: Any = httptools.HttpRequestParser(self)
         self.ready: deque[Incoming] = deque()
         self.broken = False
@@ -137,8 +76,17 @@ class RequestParser:
                 if at == size:
                     return
             end = self._slice(data, at)
-            self._feed(data if at == 0 and end == size else data[at:end])
+            part = data if at == 0 and end == size else data[at:end]
+            if self._current is not None or self._head or not self._is_known(part):
+                self._feed(part)
             at = end
+
+    def _is_known(self, part: bytes) -> bool:
+        """Was the same request here before, whole and without a body? Then it needs no parser."""
+        request = self._known.find(part, self._peer) if self._goes_on else None
+        if request is not None:
+            self.ready.append(request)
+        return request is not None
 
     def _slice(self, data: bytes, at: int) -> int:
         """Where the next slice ends: behind the next empty line, and not behind the end of a body of known length."""
@@ -262,6 +210,7 @@ class RequestParser:
         elif b"content-length" in by_name:
             request.length = int(by_name[b"content-length"])
         request.expects_continue = b"expect" in by_name and version == (1, 1)
+        self._known.keep(self._head, request)
         self._head = self._tail = b""
         self._current, self._quiet = request, 0
         self.ready.append(request)

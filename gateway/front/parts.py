@@ -10,7 +10,7 @@ from gateway.core.headers import HeaderPolicy
 from gateway.core.sessions import Session
 from gateway.front.answers import Refusals
 from gateway.front.client import ClientConnection
-from gateway.front.parser import Incoming
+from gateway.front.incoming import Incoming
 from gateway.front.roles import Answering
 from gateway.gate import Gate, Serve
 from gateway.store.sessions import Sessions

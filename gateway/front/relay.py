@@ -15,8 +15,8 @@ from gateway.core.sessions import Session
 from gateway.errors import GatewayError, RequestError, UpstreamError
 from gateway.front.client import ClientConnection
 from gateway.front.deadlines import NEVER
+from gateway.front.incoming import Incoming
 from gateway.front.outgoing import answer_start, interim_head
-from gateway.front.parser import Incoming
 from gateway.front.way import Way
 from gateway.gate import Forward
 from gateway.telemetry.access_log import AccessLine

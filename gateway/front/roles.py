@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.front.parser import HeadLimits, Incoming
+from gateway.front.incoming import HeadLimits, Incoming, KnownHeads
 
 if TYPE_CHECKING:
     from gateway.front.client import ClientConnection
@@ -28,6 +28,7 @@ class Door(Protocol):
     """Decides, and finds somebody to answer."""
 
     limits: HeadLimits
+    known_heads: KnownHeads
     head_timeout: float
     idle_timeout: float
     draining: bool

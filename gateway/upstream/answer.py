@@ -100,7 +100,7 @@ class Answer:
             self._left = (self.head.length or 0) - sum(map(len, self.pieces))
 
     def _parse_heads(self, data: bytes) -> int:
-        """Reads interim heads and the head, each from where it begins: llhttp takes RTSP and others for HTTP. How far it got."""
+        """Reads interim heads and the head, each from where it begins (llhttp takes RTSP for HTTP). How far it got."""
         at, size = 0, len(data)
         while at < size and self.head is None:
             found = (self._seen[-3:] + data[at:]).find(b"\r\n\r\n") if self._seen else data.find(b"\r\n\r\n", at) - at

@@ -19,7 +19,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from gateway.front.client import ClientConnection
-from gateway.front.parser import Incoming
+from gateway.front.incoming import Incoming
 from gateway.front.roles import Answering
 from gateway.gate import Serve
 from gateway.telemetry.access_log import AccessLine
