@@ -123,12 +123,14 @@ class ClientConnection(Sender, asyncio.Protocol):
         self.request, self.began, self._stays = request, False, request.keep_alive
         request.started = self.loop.time()
         self.deadline, self._in_head = NEVER, False
+        if self._half_closed:
+            self._gone_at = request.started + _HALF_CLOSED
         answering = self._door.begin(self, request)
         if self.request is request:
             self._answering = answering
 
     def _await_request(self, in_head: bool) -> None:
-        if self._door.draining and not in_head:
+        if self._half_closed or (self._door.draining and not in_head):
             self._close()
         elif not in_head:
             self.deadline = self.loop.time() + self._door.idle_timeout
@@ -141,8 +143,7 @@ class ClientConnection(Sender, asyncio.Protocol):
         parser, request, transport = self._parser, self.request, self._transport
         if transport is None or parser is None:
             return
-        many = bool(parser.ready) or parser.has_more
-        full = many or (request is not None and request.waiting > _HIGH_WATER)
+        full = self._has_more or (request is not None and request.waiting > _HIGH_WATER)
         if full != self._paused and not transport.is_closing():
             self._paused = full
             (transport.pause_reading if full else transport.resume_reading)()
@@ -159,7 +160,12 @@ class ClientConnection(Sender, asyncio.Protocol):
     @property
     def stays(self) -> bool:
         """May the connection serve another request after this one? Settled before the head of an answer is written."""
-        return self._stays and not self._half_closed and not self._door.draining
+        return self._stays and not self._door.draining and (not self._half_closed or self._has_more)
+
+    @property
+    def _has_more(self) -> bool:
+        """Have more requests come already?"""
+        return self._parser is not None and (bool(self._parser.ready) or self._parser.has_more)
 
     def answered_by(self, request: Incoming, answering: Answering) -> None:
         """Somebody else answers this request from now on."""
@@ -208,7 +214,7 @@ class ClientConnection(Sender, asyncio.Protocol):
             self._close(unread=not request.complete)
         elif not request.complete:
             self._drop_rest(request)
-        elif self._parser is not None and (self._parser.ready or self._parser.has_more):
+        elif self._has_more:
             self.loop.call_soon(self._next)
         else:
             self._next()

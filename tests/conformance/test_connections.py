@@ -145,6 +145,14 @@ def test_who_sends_a_request_and_a_fin_is_answered(case: Case) -> None:
         case.expect(case.plain()[-1:] == [wanted], "the backend got something else")
 
 
+def test_pipelined_requests_before_a_fin_are_all_answered(case: Case) -> None:
+    wire = case.ask(get() * 40)
+    wire.half_close()
+    for number in range(40):
+        case.expect(wire.answer().status == 200, f"no answer to request {number}")
+    case.expect(wire.rest() == b"", "something came behind them")
+
+
 def test_who_sends_several_requests_and_a_fin_gets_at_least_the_first_answer(case: Case) -> None:
     wire = case.ask(numbered(0) + numbered(1))
     wire.half_close()
