@@ -234,6 +234,7 @@ class ClientConnection(Sender, asyncio.Protocol):
                 self._next()
 
         request.listen = dropped
+        self._read_or_pause()
 
     def abort(self) -> None:
         """What was sent must not pass for a whole answer: the connection is reset."""

@@ -20,7 +20,7 @@ from gateway.gate import Forward
 from gateway.upstream.answer import AnswerHead
 
 _BODILESS = frozenset({204, 304})
-_REMEMBERED = 10_000
+_REMEMBERED = 2048
 _WITH_HOPS = frozenset({"OPTIONS", "TRACE"})
 _END = b"\r\n"
 

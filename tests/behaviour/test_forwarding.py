@@ -285,6 +285,19 @@ async def test_an_answer_before_the_end_of_the_body_is_passed_on(make_gateway: M
         writer.close()
 
 
+@pytest.mark.parametrize("size", [60_000, 100_000, 140_000, 180_000, 300_000])
+async def test_a_connection_goes_on_behind_an_upload_that_nobody_took(make_gateway: MakeGateway, size: int) -> None:
+    gateway = await make_gateway("http://127.0.0.1:1", routes=PUBLIC)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 502 ")
+    if b"connection: close" not in head.lower():
+        writer.write(b"GET /auth/session HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert b"HTTP/1.1 302 " in await asyncio.wait_for(reader.read(), 4)
+    writer.close()
+
+
 async def test_trailers_of_a_request_are_discarded(public: Gateway, backend: RecordingBackend) -> None:
     """Hazard A8: merged into the headers, a trailer would be a header that no rule has seen."""
     head = b"POST / HTTP/1.1\r\nHost: a\r\nTrailer: X-Late\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
