@@ -47,8 +47,7 @@ class ClientConnection(Sender, asyncio.Protocol):
         self._stays = True
         self._in_head = False
         self.request: Incoming | None = None
-        self.began = False
-        """Has the answer to the request under way begun?"""
+        self.began = False  # the answer to the request under way
         self.is_slow = False
         self.deadline = NEVER
         self.peer = ""
