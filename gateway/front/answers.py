@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import formatdate
 
 from gateway.core.head import RequestHead
 from gateway.core.redirects import safe_next
 from gateway.core.refusals import CHALLENGE, Refusal, Site
 from gateway.errors import Language
+from gateway.front.dates import CLOCK
 from gateway.pages import NoticeView, Pages
 
 SERVER = "auth-gateway"
@@ -127,24 +126,6 @@ def hardening(site: Site) -> dict[str, str]:
     return headers
 
 
-class _Clock:
-    """The date as HTTP writes it, made once a second (RFC 9110 §6.6.1)."""
-
-    def __init__(self) -> None:
-        self._second = 0
-        self._text = b""
-
-    def date(self) -> bytes:
-        """Now."""
-        now = int(time.time())
-        if now != self._second:
-            self._second, self._text = now, formatdate(now, usegmt=True).encode()
-        return self._text
-
-
-_CLOCK = _Clock()
-
-
 def on_the_wire(answer: OwnAnswer, *, is_head: bool, version: tuple[int, int], stays: bool) -> bytes:
     """The whole answer in bytes. HEAD gets the headers of GET and no body."""
     lines = [f"{name}: {value}\r\n" for name, value in answer.headers]
@@ -154,7 +135,7 @@ def on_the_wire(answer: OwnAnswer, *, is_head: bool, version: tuple[int, int], s
     end = b"\r\n" if stays else b"Connection: close\r\n\r\n"
     body = b"" if is_head else answer.body
     head = text.encode("utf-8", "surrogateescape")
-    return b"%bContent-Length: %d\r\nDate: %b\r\n%b%b" % (head, len(answer.body), _CLOCK.date(), end, body)
+    return b"%bContent-Length: %d\r\nDate: %b\r\n%b%b" % (head, len(answer.body), CLOCK.date(), end, body)
 
 
 class Template:
@@ -177,7 +158,7 @@ class Template:
         """The whole answer."""
         told = request_id.encode()
         end = b"\r\n\r\n" if stays else b"\r\nConnection: close\r\n\r\n"
-        parts = [self._head, told, self._head_rest, b"\r\nDate: ", _CLOCK.date(), end]
+        parts = [self._head, told, self._head_rest, b"\r\nDate: ", CLOCK.date(), end]
         if not is_head:
             parts += [self._body, told, self._body_rest]
         return b"".join(parts)

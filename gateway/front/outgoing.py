@@ -15,6 +15,7 @@ from gateway.core.headers import (
 from gateway.core.hops import remaining_hops
 from gateway.core.identity import Identity
 from gateway.core.routes import Route
+from gateway.front.dates import CLOCK
 from gateway.front.incoming import Incoming
 from gateway.gate import Forward
 from gateway.upstream.answer import AnswerHead
@@ -22,6 +23,7 @@ from gateway.upstream.answer import AnswerHead
 _BODILESS = frozenset({204, 304})
 _REMEMBERED = 2048
 _WITH_HOPS = frozenset({"OPTIONS", "TRACE"})
+_DATE = len("date")
 _END = b"\r\n"
 
 
@@ -133,6 +135,8 @@ def answer_start(
     if answer.length is None and not is_bodiless(head.method, status):
         chunked = head.version == (1, 1)
         until_close = not chunked
+    if not any(len(name) == _DATE and name.lower() == b"date" for name, _ in headers):
+        parts.append(b"Date: %b\r\n" % CLOCK.date())  # RFC 9110 §6.6.1: who has a clock adds it before passing it on
     if chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")
     parts.append(_END if stays and not until_close else b"Connection: close\r\n\r\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from tests.conformance.backend import Exchange, Line
 from tests.conformance.cases import HOST, TARGET, check_own, request
 from tests.conformance.lab import Case
 from tests.conformance.wire import FIELD_LINE, PATIENCE, STATUS_LINE, Answer, Wire, shown
+
+DATE = re.compile(rb"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,10 @@ def check_seen(case: Case, answer: Answer, said: Said) -> None:
     status, fields, body = parsed(said.seen)
     framing = (b"transfer-encoding", b"connection")
     got = [one for one in answer.fields if one[0].lower() not in framing]
+    if not any(name.lower() == b"date" for name, _ in fields):  # RFC 9110 §6.6.1: one is added
+        added = [value for name, value in got if name == b"Date"]
+        case.expect(len(added) == 1 and DATE.fullmatch(added[0]) is not None, f"expected one Date; got {added}")
+        got = [one for one in got if one[0] != b"Date"]
     case.expect(b"%d %b" % (answer.status, answer.phrase) == status, f"expected {status!r}; got {answer.raw[:60]!r}")
     case.expect(got == fields, f"expected the fields {fields}; got {got}")
     case.expect(answer.body == body, f"expected the body {shown(body)}; got {shown(answer.body)}")

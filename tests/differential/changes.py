@@ -123,6 +123,17 @@ def any_id(message: Message) -> Message:
 
 
 # -- rules for answers that take more than a line
+def any_date(message: Message) -> Message:
+    """So is the value of a date that was added."""
+    form = rb" [A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
+    fields = [(name, b" a date" if re.fullmatch(form, value) else value) for name, value in message.fields]
+    return replace(message, fields=tuple(fields))
+
+
+def with_date(message: Message, _: Facts) -> Message:
+    return message if message.values(b"date") else with_fields(message, ((b"Date", b" a date"),))
+
+
 def without_stolen_cookies(message: Message, _: Facts) -> Message:
     def stays(name: bytes, value: bytes) -> bool:
         return name.lower() != b"set-cookie" or value.lstrip(b" \t=").partition(b"=")[0].strip() not in OURS
