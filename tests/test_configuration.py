@@ -18,7 +18,7 @@ from gateway.settings import Settings, load_settings
 from gateway.settings.schema import schema_text
 from gateway.settings.stores import _FORM_COOKIE
 from gateway.settings.words import all_settings
-from tests.harness import MASTER, OTHER_MASTER, ROOT, run_gateway
+from tests.harness import MASTER, OTHER_MASTER, ROOT, make_settings, run_gateway
 from tests.test_docs import setting
 
 KEYS = f"keys: {{master: {MASTER}}}"
@@ -834,3 +834,10 @@ def test_the_schema_describes_everything_an_editor_can_show() -> None:
 
 def test_the_reserved_cookie_is_the_one_of_the_forms() -> None:
     assert _FORM_COOKIE == app.FORM_COOKIE
+
+
+def test_a_target_longer_than_any_line_is_a_problem() -> None:
+    routes = [{"path": "/", "limits": {"target": 20000}}]
+    with pytest.raises(SettingsError, match=r"routes\.0\.limits\.target: no line is longer than .* 16384"):
+        make_settings("redis://127.0.0.1", "http://127.0.0.1:1", routes=routes)
+    make_settings("redis://127.0.0.1", "http://127.0.0.1:1", routes=routes, server={"max_header_bytes": 20000})

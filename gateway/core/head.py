@@ -16,6 +16,7 @@ Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 # RFC 9110 §7.2 and RFC 3986 §3.2.2: a reg-name, an IPv4 address or a bracketed IPv6 address, and a port.
+_SHORT = 256  # hosts that are remembered
 _VERSIONS = frozenset({(1, 0), (1, 1)})
 _REG_NAME = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 _IPV6_CHARS = frozenset("0123456789abcdefABCDEF:.")  # no zone: %eth0 is nobody's business but the sender's
@@ -109,14 +110,20 @@ def _check_framing(head: RequestHead) -> None:
         raise RequestError("unknown_coding")
 
 
-@lru_cache(1024)
 def is_host(value: str) -> bool:
     """Is this ``uri-host [":" port]``, not empty?"""
+    return _known_host(value) if len(value) <= _SHORT else _is_host(value)
+
+
+def _is_host(value: str) -> bool:
     if value.startswith("["):
         address, bracket, rest = value[1:].partition("]")
         return bool(bracket) and _is_ipv6(address) and (not rest or (rest[0] == ":" and _is_port(rest[1:])))
     host, colon, port = value.partition(":")
     return _REG_NAME.fullmatch(host) is not None and (not colon or _is_port(port))
+
+
+_known_host = lru_cache(1024)(_is_host)
 
 
 def _is_ipv6(text: str) -> bool:

@@ -11,28 +11,24 @@ one when no answer has begun ``_HALF_CLOSED`` seconds later; a backend's work fo
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import struct
 from typing import cast
 
 from gateway.errors import RequestError
 from gateway.front.deadlines import NEVER
+from gateway.front.ending import FLUSH, Ending
 from gateway.front.incoming import Incoming
 from gateway.front.parser import RequestParser
 from gateway.front.roles import NOBODY, Answering, Door
-from gateway.upstream.outbox import Sender
+from gateway.upstream.sockets import Tcp, tcp_state
 
 _HIGH_WATER = 64 * 1024  # bytes of a body that wait here at most
 _SMALL_REST = 64 * 1024  # bytes of a refused body that are read to keep the connection
 _TURNS = 16  # pipelined requests that are begun before other connections have their turn
 _HALF_CLOSED = 1.0
-_LINGER = 5.0  # as nginx's lingering_timeout: an answer must not be lost to the reset that unread bytes cause
-_FLUSH = 60.0  # for the client to read the last that was written
-_RESET = struct.pack("ii", 1, 0)
+_REST = 5.0  # seconds for that
 
 
-class ClientConnection(Sender, asyncio.Protocol):
+class ClientConnection(Ending, asyncio.Protocol):
     """Made by the listener for each connection."""
 
     def __init__(self, door: Door) -> None:
@@ -40,18 +36,15 @@ class ClientConnection(Sender, asyncio.Protocol):
         self._door = door
         self._answering: Answering = NOBODY
         self._parser: RequestParser | None = None
-        self._paused = False
-        self._ended = False
         self._half_closed = False
         self._gone_at = NEVER
         self._stays = True
-        self._in_head = False
+        self._in_head = self._is_idle = False
+        self._turning = self._due = False
         self.request: Incoming | None = None
         self.began = False  # the answer to the request under way
         self.is_slow = False
-        self.deadline = NEVER
         self.peer = ""
-        self.loop = asyncio.get_running_loop()
 
     # -- asyncio.Protocol
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -59,7 +52,7 @@ class ClientConnection(Sender, asyncio.Protocol):
         name = transport.get_extra_info("peername")
         self.peer = str(name[0]) if isinstance(name, tuple) and name else ""
         self._parser = RequestParser(self.peer, self._door.limits, self._door.known_heads)
-        self.deadline = self.loop.time() + self._door.idle_timeout
+        self._await_request(False)
         self._door.came(self)
 
     def data_received(self, data: bytes) -> None:
@@ -93,59 +86,72 @@ class ClientConnection(Sender, asyncio.Protocol):
     def pause_writing(self) -> None:
         self.is_slow = True
         self._answering.client_slow(True)
+        if self.request is None and not self._ended:
+            self.deadline = self.loop.time() + FLUSH
+            self._read_or_pause()
 
     def resume_writing(self) -> None:
-        self.is_slow = False
+        self.is_slow = self._is_idle = False
         self._answering.client_slow(False)
+        if self.request is None and not self._ended:
+            self._soon()
 
     # -- requests in turn
+    def _soon(self) -> None:
+        """:meth:`_next`, when others have had their turn."""
+        if not self._due and not self._turning:
+            self._due = True
+            self.loop.call_soon(self._next)
+
     def _next(self) -> None:
-        """Begins the next request that is there, or waits for one. Some at a time: others have their turn, too."""
+        """Begins the next request that is there, or waits for one: some at a time, and none while the client does not read
+        the answers that it has got."""
+        self._due, self._turning = False, True
+        turns = _TURNS
         parser = self._parser
         assert parser is not None
-        turns = _TURNS
-        while self.request is None and not self._ended:
+        while self.request is None and not (self._ended or self.is_slow) and turns:
             if not parser.ready and parser.has_more:
                 parser.feed(b"")
             if not parser.ready:
                 self._await_request(parser.in_head)
                 break
-            if not turns:
-                self.loop.call_soon(self._next)
-                break
             turns -= 1
             self._begin(parser.ready.popleft())
-        if self._paused or parser.ready or (self.request is not None and self.request.waiting):
+        self._turning = False
+        if not turns and self.request is None:
+            self._soon()
+        if self.is_slow and self.request is None:
+            self.deadline = min(self.deadline, self.loop.time() + FLUSH)
+        if self._paused or self.is_slow or parser.ready or (self.request is not None and self.request.waiting):
             self._read_or_pause()
 
     def _begin(self, request: Incoming) -> None:
         self.request, self.began, self._stays = request, False, request.keep_alive
         request.started = self.loop.time()
-        self.deadline, self._in_head = NEVER, False
-        if self._half_closed:
-            self._gone_at = request.started + _HALF_CLOSED
+        self.deadline, self._in_head, self._is_idle = NEVER, False, False
+        self._gone_at = request.started + _HALF_CLOSED if self._half_closed else NEVER
         answering = self._door.begin(self, request)
         if self.request is request:
             self._answering = answering
 
     def _await_request(self, in_head: bool) -> None:
+        now = self.loop.time()
         if self._half_closed or (self._door.draining and not in_head):
             self._close()
-        elif not in_head:
-            self.deadline = self.loop.time() + self._door.idle_timeout
-        elif not self._in_head:  # once: a head that comes byte by byte has no more time than another (hazard A9)
-            self.deadline = self.loop.time() + self._door.head_timeout
-        self._in_head = in_head
+        elif in_head and not self._in_head:  # once: a head that comes byte by byte has no more time (hazard A9)
+            self.deadline = now + self._door.head_timeout
+        elif not in_head and not self._is_idle:  # once: empty lines are no request
+            self.deadline = now + self._door.idle_timeout
+        self._in_head, self._is_idle = in_head, not in_head
 
     def _read_or_pause(self) -> None:
         """Reads on unless somebody has too much to do: a body that nobody takes, or requests that wait for their turn."""
-        parser, request, transport = self._parser, self.request, self._transport
-        if transport is None or parser is None:
-            return
-        full = self._has_more or (request is not None and request.waiting > _HIGH_WATER)
-        if full != self._paused and not transport.is_closing():
-            self._paused = full
-            (transport.pause_reading if full else transport.resume_reading)()
+        request = self.request
+        if request is None:
+            self.pause(self._has_more or self.is_slow)
+        else:
+            self.pause(self._has_more or request.waiting > _HIGH_WATER)
 
     def take_body(self) -> bytes:
         """What there is of the body; more may come then."""
@@ -170,11 +176,6 @@ class ClientConnection(Sender, asyncio.Protocol):
         """Somebody else answers this request from now on."""
         if self.request is request and not self._ended:
             self._answering = answering
-
-    @property
-    def is_over(self) -> bool:
-        """Is nobody there any more, or was the last word said?"""
-        return self._ended
 
     def no_more(self) -> None:
         """This answer is the last one here."""
@@ -214,15 +215,15 @@ class ClientConnection(Sender, asyncio.Protocol):
         elif not request.complete:
             self._drop_rest(request)
         elif self._has_more:
-            self.loop.call_soon(self._next)
-        else:
+            self._soon()
+        elif not self._turning:
             self._next()
 
     def _drop_rest(self, request: Incoming) -> None:
         """Reads the small rest of a body nobody wanted, then goes on."""
         self.request = request
         self._answering = NOBODY
-        self.deadline = self.loop.time() + _LINGER
+        self.deadline = self.loop.time() + _REST
 
         def dropped() -> None:
             request.take()
@@ -236,16 +237,9 @@ class ClientConnection(Sender, asyncio.Protocol):
         self._read_or_pause()
 
     def abort(self) -> None:
-        """What was sent must not pass for a whole answer: the connection is reset."""
-        self._ended = True
-        self.flush()
+        """The connection is reset."""
         self._answering = NOBODY
-        if self._transport is not None:
-            sock = self._transport.get_extra_info("socket")
-            if sock is not None:
-                with contextlib.suppress(OSError):
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self._transport.abort()
+        super().abort()
 
     def close_when_idle(self) -> None:
         """For the end of the process: at once when nothing is under way."""
@@ -253,22 +247,9 @@ class ClientConnection(Sender, asyncio.Protocol):
             self._close()
 
     def _close(self, *, unread: bool = False) -> None:
-        """Ends in order. Bytes the client still sends are read for a while: a reset could overtake the answer."""
-        transport = self._transport
-        if self._ended or transport is None:
-            return
-        self._ended = True
-        self.flush()
-        if not (unread or self._paused or (self._parser is not None and self._parser.broken)) or self._half_closed:
-            transport.close()
-            self.deadline = self.loop.time() + _FLUSH
-            return
-        if self._paused and not transport.is_closing():
-            self._paused = False
-            transport.resume_reading()
-        if transport.can_write_eof():
-            transport.write_eof()
-        self.deadline = self.loop.time() + _LINGER
+        """The last word was said."""
+        broken = self._parser is not None and self._parser.broken
+        self.end(listens=(unread or self._paused or broken) and not self._half_closed)
 
     def _gone(self) -> None:
         """Nobody is there any more."""
@@ -279,8 +260,24 @@ class ClientConnection(Sender, asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self.flush()
             self._transport.close()
+            self.deadline = self.loop.time() + FLUSH
 
     # -- deadlines
+    @property
+    def is_deaf(self) -> bool:
+        """Is reading stopped while somebody answers?"""
+        return self._paused and self.request is not None and not self._ended
+
+    def look(self, now: float) -> None:
+        """Who left while nothing is read: a reset, or a FIN behind everything that was sent."""
+        request = self.request
+        state = tcp_state(self._transport)
+        if state is Tcp.GONE:
+            self._gone()
+        elif state is Tcp.FIN and request is not None and request.complete and self._gone_at == NEVER:
+            self._gone_at = now + _HALF_CLOSED
+            self.wait_until(self.deadline)
+
     def expire(self, now: float) -> None:
         """Called past :attr:`deadline`."""
         self.deadline = NEVER
@@ -288,11 +285,13 @@ class ClientConnection(Sender, asyncio.Protocol):
         if self._transport is None or parser is None:
             return
         if self._ended:
-            self._transport.abort()
+            self.end_at_last()
         elif now >= self._gone_at and not self.began:
             self._gone()
         elif self.request is not None and self._answering is not NOBODY:
             self._answering.expire(now)
+        elif self.request is None and self.is_slow:
+            self.abort()
         elif self.request is None and parser.in_head:
             parser.cut(RequestError("slow_request"))
             self._next()

@@ -15,6 +15,13 @@ class Expiring(Protocol):
 
     deadline: float
 
+    @property
+    def is_deaf(self) -> bool:
+        """Is nothing read from it, so that it cannot hear who leaves?"""
+
+    def look(self, now: float) -> None:
+        """At whether somebody is still there."""
+
     def expire(self, now: float) -> None:
         """It is past its deadline; it sets another one or ends."""
 
@@ -39,6 +46,9 @@ class Deadlines:
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for one in [one for one in self._watched if one.deadline <= now]:
-            one.expire(now)
         self._timer = loop.call_later(TICK, self._tick) if self._watched else None
+        for one in [one for one in self._watched if one.deadline <= now or one.is_deaf]:
+            if one.is_deaf:
+                one.look(now)
+            if one.deadline <= now:
+                one.expire(now)

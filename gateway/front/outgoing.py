@@ -21,7 +21,7 @@ from gateway.gate import Forward
 from gateway.upstream.answer import AnswerHead
 
 _BODILESS = frozenset({204, 304})
-_REMEMBERED = 2048
+_REMEMBERED, _LONGEST_HOST = 2048, 256
 _WITH_HOPS = frozenset({"OPTIONS", "TRACE"})
 _DATE = len("date")
 _END = b"\r\n"
@@ -88,7 +88,8 @@ class RequestHeads:
         before, _, behind = made.partition(b"\0")
         if len(self._origins) >= _REMEMBERED:
             self._origins.clear()
-        self._origins[head.peer, host, head.version] = before, behind
+        if len(host) <= _LONGEST_HOST:
+            self._origins[head.peer, host, head.version] = before, behind
         return before, behind
 
     def _adapt(self, request: Incoming, head: RequestHead, headers: RawHeaderList) -> None:

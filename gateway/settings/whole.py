@@ -121,6 +121,7 @@ def _check_routes(data: dict[str, Any], add: Add) -> None:
         _check_upstream(route.get("upstream"), upstreams, loc, add)
         if route.get("identity") == "optional" and route.get("access") != "public":
             add((*loc, "identity"), "optional is for public routes; on others the identity is always told")
+        _check_limits(_at(route, "limits"), _at(data, "server"), loc, add)
         path = route.get("path")
         if not isinstance(path, str):
             continue
@@ -129,6 +130,12 @@ def _check_routes(data: dict[str, Any], add: Add) -> None:
         seen.setdefault(path, index)
         if _is_below(path, prefix):
             add((*loc, "path"), f"lies below {prefix}, which is the gateway's own")
+
+
+def _check_limits(limits: dict[str, Any], server: dict[str, Any], loc: Loc, add: Add) -> None:
+    line = _number(server.get("max_header_bytes", ServerSettings().max_header_bytes))
+    if _number(limits.get("target", 0)) > line:
+        add((*loc, "limits", "target"), f"no line is longer than server.max_header_bytes, which is {line:.0f}")
 
 
 def _check_upstream(name: object, upstreams: list[str], loc: Loc, add: Add) -> None:

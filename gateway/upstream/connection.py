@@ -8,6 +8,7 @@ from typing import Protocol, cast
 from gateway.errors import UpstreamError
 from gateway.upstream.answer import Answer
 from gateway.upstream.outbox import Sender
+from gateway.upstream.sockets import reset_on_close
 from gateway.upstream.tls import has_said_goodbye
 
 
@@ -108,6 +109,8 @@ class Connection(Sender, asyncio.Protocol):
             self.hold(False)
             self.is_kept = True
             return True
+        if not answer.done and self._transport is not None:
+            reset_on_close(self._transport)  # a backend that does not read would hear of nothing less
         self.abort()
         return False
 

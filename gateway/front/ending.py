@@ -1,0 +1,68 @@
+"""How a client's connection writes, stops reading, and ends: in order, or with a reset."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.front.deadlines import NEVER
+from gateway.upstream.outbox import Sender
+from gateway.upstream.sockets import reset_on_close
+
+_LINGER = 5.0  # as nginx's lingering_timeout: an answer must not be lost to the reset that unread bytes cause
+FLUSH = 60.0
+"""Seconds for the client to read what was written."""
+
+
+class Ending(Sender):
+    """The part of a connection that knows nothing of requests. ``deadline`` is on the loop's clock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.get_running_loop()
+        self.deadline = NEVER
+        self._paused = False
+        self._ended = False
+
+    @property
+    def is_over(self) -> bool:
+        """Is nobody there any more, or was the last word said?"""
+        return self._ended
+
+    def pause(self, full: bool) -> None:
+        """Stops reading, or reads on."""
+        transport = self._transport
+        if full != self._paused and transport is not None and not transport.is_closing():
+            self._paused = full
+            (transport.pause_reading if full else transport.resume_reading)()
+
+    def abort(self) -> None:
+        """What was sent must not pass for a whole answer: the connection is reset."""
+        self._ended = True
+        self.flush()
+        if self._transport is not None:
+            reset_on_close(self._transport)
+            self._transport.abort()
+
+    def end(self, *, listens: bool) -> None:
+        """Ends in order. ``listens``: what the client still sends is read for a while, as a reset could overtake the answer."""
+        transport = self._transport
+        if self._ended or transport is None:
+            return
+        self._ended = True
+        self.flush()
+        if not listens:
+            transport.close()
+            self.deadline = self.loop.time() + FLUSH
+            return
+        self.pause(False)
+        if transport.can_write_eof():
+            transport.write_eof()
+        self.deadline = self.loop.time() + _LINGER
+
+    def end_at_last(self) -> None:
+        """There was time enough to end in order. What was not read by then must not look whole."""
+        transport = self._transport
+        if transport is not None:
+            if transport.get_write_buffer_size():
+                reset_on_close(transport)
+            transport.abort()

@@ -1,0 +1,40 @@
+"""What the kernel knows of a connection, and how it ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import socket
+import struct
+from contextlib import suppress
+
+_RESET = struct.pack("ii", 1, 0)
+
+
+class Tcp(enum.Enum):
+    """Of the other side: there, has said that it sends no more, or gone. ``UNKNOWN``: no TCP, or not Linux."""
+
+    UNKNOWN = 0
+    OPEN = 1
+    FIN = 8
+    GONE = 7
+
+
+def tcp_state(transport: asyncio.BaseTransport | None) -> Tcp:
+    """Without reading: what waits to be read hides it from asyncio (tcp(7), TCP_INFO: TCP_CLOSE, TCP_CLOSE_WAIT)."""
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    if sock is None or not hasattr(socket, "TCP_INFO"):
+        return Tcp.UNKNOWN
+    try:
+        state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    except OSError:
+        return Tcp.UNKNOWN
+    return {7: Tcp.GONE, 8: Tcp.FIN}.get(state, Tcp.OPEN)
+
+
+def reset_on_close(transport: asyncio.BaseTransport) -> None:
+    """Its end will be a reset: what was sent must not pass for a whole answer."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

@@ -1,0 +1,114 @@
+"""Clients that leave, or do not read, while nothing is read from them: nobody works for them, and nothing piles up."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.conftest import MakeGateway
+from tests.fakes import RecordingBackend
+from tests.harness import Gateway
+
+PUBLIC = [{"path": "/", "access": "public"}]
+GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Hanging:
+    """A backend that reads a little and never answers; ``open`` counts its connections."""
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.seen = asyncio.Event()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open += 1
+        await reader.read(100)
+        self.seen.set()
+        while is_open(writer):
+            await asyncio.sleep(0.05)
+        self.open -= 1
+        writer.close()
+
+
+def is_open(writer: asyncio.StreamWriter) -> bool:
+    """Without reading."""
+    if writer.is_closing():
+        return False
+    try:
+        return bool(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 1)
+    except OSError:
+        return False
+
+
+@pytest.fixture
+async def hanging() -> AsyncIterator[tuple[Hanging, str]]:
+    backend = Hanging()
+    server = await asyncio.start_server(backend, "127.0.0.1", 0, limit=1024)
+    async with server:
+        yield backend, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+@pytest.mark.parametrize("sent", [GET * 2, GET * 200], ids=["two requests", "two hundred"])
+async def test_a_client_that_leaves_behind_pipelined_requests_ends_the_backend_s_request(
+    make_gateway: MakeGateway, hanging: tuple[Hanging, str], sent: bytes, how: str
+) -> None:
+    backend, url = hanging
+    gateway = await make_gateway(url, routes=PUBLIC)
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(sent)
+    await asyncio.wait_for(backend.seen.wait(), 10)
+    await leave(writer, how)
+    async with asyncio.timeout(10):  # promised: a second, and a look four times a second
+        while backend.open:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_client_that_resets_an_upload_nobody_reads_ends_the_backend_s_request(
+    make_gateway: MakeGateway, hanging: tuple[Hanging, str]
+) -> None:
+    backend, url = hanging
+    gateway = await make_gateway(url, routes=PUBLIC)
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n" + bytes(16_000_000))
+    await asyncio.wait_for(backend.seen.wait(), 10)
+    await asyncio.sleep(0.5)  # until everything in between is full
+    await leave(writer, "reset")
+    async with asyncio.timeout(10):
+        while backend.open:
+            await asyncio.sleep(0.05)
+
+
+async def leave(writer: asyncio.StreamWriter, how: str) -> None:
+    if how == "reset":
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("path", ["/public/x", "/secret"], ids=["answers of a backend", "refusals"])
+async def test_answers_that_a_client_does_not_read_stop_the_reading_of_its_requests(
+    make_gateway: MakeGateway, backend: RecordingBackend, path: str
+) -> None:
+    backend.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" + bytes(2000)
+    gateway: Gateway = await make_gateway(backend.url, routes=[{"path": "/public/", "access": "public"}, {"path": "/"}])
+    sock = socket.create_connection(("127.0.0.1", gateway.port))
+    sock.setblocking(False)
+    data = f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode() * 1000
+    sent, last = 0, time.monotonic()
+    deadline = last + 60
+    while time.monotonic() - last < 2 and time.monotonic() < deadline:  # it takes no more for two seconds
+        try:
+            sent += sock.send(data)
+            last = time.monotonic()
+        except BlockingIOError:
+            pass
+        await asyncio.sleep(0.001)
+    sock.close()
+    assert time.monotonic() < deadline, f"{sent} bytes of requests were taken, and more would be"
+    assert sent < 30_000_000
