@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gateway.core.head import RequestHead
 from gateway.core.redirects import safe_next
-from gateway.core.refusals import CHALLENGE, Refusal, Site
+from gateway.core.refusals import Refusal, Site
 from gateway.errors import Language
 from gateway.front.dates import CLOCK
 from gateway.pages import NoticeView, Pages
@@ -167,16 +167,3 @@ class Template:
 def options_answer(allow: str, request_id: str) -> OwnAnswer:
     """For ``OPTIONS`` that goes no further (RFC 9110 §7.6.2)."""
     return OwnAnswer(200, [("Allow", allow), ("X-Request-Id", request_id), ("Server", SERVER)], b"")
-
-
-__all__ = [
-    "CHALLENGE",
-    "CSP",
-    "SERVER",
-    "OwnAnswer",
-    "Refusals",
-    "Template",
-    "hardening",
-    "on_the_wire",
-    "options_answer",
-]

@@ -33,8 +33,6 @@ class Connection(Sender, asyncio.Protocol):
         self.answer = Answer()
         self.error: Exception | None = None
         self.is_slow = False
-        self.is_kept = False
-        """Has it served before?"""
 
     # -- asyncio.Protocol
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -107,7 +105,6 @@ class Connection(Sender, asyncio.Protocol):
         answer = self.answer
         if reusable and answer.done and answer.reusable and not self._closed and not self.is_slow:
             self.hold(False)
-            self.is_kept = True
             return True
         if not answer.done and self._transport is not None:
             reset_on_close(self._transport)  # a backend that does not read would hear of nothing less
