@@ -26,6 +26,7 @@ from gateway.gate import Endpoint, Gate
 from gateway.handlers.health import Health, Phase, Probe
 from gateway.handlers.login import Login
 from gateway.handlers.logout import Logout
+from gateway.handlers.metrics import MetricsPage
 from gateway.handlers.password import ChangePassword
 from gateway.handlers.session import SessionExtension, SessionInfo
 from gateway.handlers.sessions import SessionList
@@ -37,6 +38,7 @@ from gateway.pages import STATIC, Pages
 from gateway.settings.load import ring_of
 from gateway.settings.model import Settings
 from gateway.settings.rules import RouteSettings, UpstreamSettings
+from gateway.telemetry.metrics import Metrics, RequestCounts
 from gateway.upstream.address import parse_upstream_url
 from gateway.upstream.pool import Pool
 from gateway.upstream.tls import client_context
@@ -98,11 +100,15 @@ def build(settings: Settings) -> Gateway:
     app.on_response_prepare.append(save_before_head)
     app.cleanup_ctx.append(partial(_lifetime, parts))
     phase = Phase()
+    counts = RequestCounts()
     management = Health(phase, _probes(parts)).app()
-    return Gateway(_front_door(parts, gate, app, routes), app, management, phase, parts.store.sessions.ping)
+    management.router.add_get("/metrics", MetricsPage(Metrics(counts)).get)
+    return Gateway(_front_door(parts, gate, app, routes, counts), app, management, phase, parts.store.sessions.ping)
 
 
-def _front_door(parts: _Parts, gate: Gate, app: web.Application, routes: list[Route]) -> FrontDoor:
+def _front_door(
+    parts: _Parts, gate: Gate, app: web.Application, routes: list[Route], counts: RequestCounts
+) -> FrontDoor:
     hosting, server = Hosting(app), parts.settings.server
     door = FrontDoor(
         Parts(
@@ -112,6 +118,7 @@ def _front_door(parts: _Parts, gate: Gate, app: web.Application, routes: list[Ro
             parts.header_policy,
             parts.answers.refusals,
             parts.storage.cookie_header,
+            counts,
         ),
         hosting,
         _head_limits(server.max_header_bytes, [route.limits for route in routes]),

@@ -25,7 +25,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "upstream": ({"errors", "core"}, {"httptools"}),
     "gate": ({"errors", "core", "store"}, set()),
     "front": ({"errors", "core", "gate", "store", "pages", "telemetry", "upstream"}, {"httptools"}),
-    "telemetry": ({"errors", "core"}, set()),
+    "telemetry": ({"errors", "core"}, {"prometheus_client"}),
     "pages": ({"errors", "core"}, {"jinja2"}),
     "web": (
         {"errors", "core", "front", "gate", "store", "identity", "pages", "telemetry"},

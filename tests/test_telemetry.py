@@ -45,12 +45,14 @@ def test_a_request_cannot_write_a_line_of_its_own(formatter: logging.Formatter) 
     "line",
     [
         AccessLine("01J", "", "", "", at=1e9),
+        AccessLine("01J", "GET", "/", "", at=1e9, seconds=0.00004, upstream_seconds=0.00006),
+        AccessLine("01J", "GET", "/", "", at=1e9, seconds=86400.12346, upstream_seconds=1 / 3),
         AccessLine(
             "01J", "GET", HOSTILE, "::1", decision="forward", reason=HOSTILE, route=HOSTILE, user=HOSTILE, status=200,
             upstream_status=200, received=1, sent=2, upstream_seconds=0.0012, seconds=0.5, at=1.7e9 + 0.25,
         ),
     ],
-    ids=["empty", "full"],
+    ids=["empty", "nothing", "long", "full"],
 )  # fmt: skip
 async def test_a_batch_of_lines_reads_as_the_log_s_other_lines_do(
     form: Callable[[AccessLine], str], formatter: logging.Formatter, line: AccessLine

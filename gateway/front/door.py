@@ -27,13 +27,13 @@ from gateway.front.client import ClientConnection
 from gateway.front.deadlines import Deadlines
 from gateway.front.incoming import HeadLimits, Incoming, KnownHeads
 from gateway.front.outgoing import RequestHeads
-from gateway.front.own_words import OwnWords, log_line
+from gateway.front.own_words import OwnWords
 from gateway.front.parts import OwnEndpoints, Parts, Patience
 from gateway.front.relay import Relay
 from gateway.front.roles import NOBODY, Answering
 from gateway.front.way import Way
 from gateway.gate import Forward, Question, Refuse, Serve, Verdict
-from gateway.telemetry.access_log import AccessLine, flush
+from gateway.telemetry.access_log import AccessLine, flush, write_access
 from gateway.telemetry.failures import Failures
 
 log = logging.getLogger("gateway.front_door")
@@ -49,8 +49,9 @@ class FrontDoor:
         self._gate = parts.gate
         self._sessions = parts.sessions
         self._pools = parts.pools
-        self._words = OwnWords(parts.refusals)
+        self._words = OwnWords(parts.refusals, self.done)
         self._cookie_header = parts.cookie_header
+        self._counts = parts.counts
         self._own = own
         self._failures = Failures()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -170,8 +171,10 @@ class FrontDoor:
         self._words.refuse(client, request, line, refuse_for(request.head, self._gate.site, error))
 
     def done(self, line: AccessLine, now: float) -> None:
-        """Logs the request's one line; ``now`` on the loop's clock."""
-        log_line(line, now)
+        """The request is over, ``now`` on the loop's clock: it is counted, and its one line logged."""
+        line.seconds = now - line.started
+        self._counts.count(line)
+        write_access(line)
 
     # -- beside the answer
     async def _renew(self, session: Session, method: str, status: int, headers: RawHeaderList) -> RawHeaderList:

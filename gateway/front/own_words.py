@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gateway.core.head import RequestHead
 from gateway.core.refusals import Refusal
 from gateway.front.answers import OwnAnswer, Refusals, Template, on_the_wire
 from gateway.front.client import ClientConnection
 from gateway.front.incoming import Incoming
 from gateway.gate import Refuse
-from gateway.telemetry.access_log import AccessLine, write_access
+from gateway.telemetry.access_log import AccessLine
 
 _TEMPLATES = 4096
 
 
-def log_line(line: AccessLine, now: float) -> None:
-    """The request is over; ``now`` on the loop's clock."""
-    line.seconds = now - line.started
-    write_access(line)
-
-
 class OwnWords:
-    """``refusals`` makes the answers."""
+    """``refusals`` makes the answers; ``done`` hears of a request that is over, with the time on the loop's clock."""
 
-    def __init__(self, refusals: Refusals) -> None:
+    def __init__(self, refusals: Refusals, done: Callable[[AccessLine, float], None]) -> None:
         self._refusals = refusals
+        self._done = done
         self._templates: dict[int, tuple[Refuse, Template]] = {}
 
     def refuse(self, client: ClientConnection, request: Incoming, line: AccessLine, refusal: Refusal) -> None:
@@ -44,7 +41,7 @@ class OwnWords:
         is_head, version = (head.method == "HEAD", head.version) if head is not None else (False, (1, 1))
         client.write(on_the_wire(answer, is_head=is_head, version=version, stays=stays))
         line.sent = 0 if is_head else len(answer.body)
-        log_line(line, client.loop.time())
+        self._done(line, client.loop.time())
         client.finish()
 
     def refuse_again(self, client: ClientConnection, request: Incoming, line: AccessLine, verdict: Refuse) -> bool:
@@ -69,6 +66,6 @@ class OwnWords:
         client.write(template.fill(line.request_id, is_head=is_head, stays=stays))
         line.reason, line.status = verdict.refusal.reason.code, template.status
         line.sent = 0 if is_head else template.size
-        log_line(line, client.loop.time())
+        self._done(line, client.loop.time())
         client.finish()
         return True

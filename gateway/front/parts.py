@@ -15,6 +15,7 @@ from gateway.front.roles import Answering
 from gateway.gate import Gate, Serve
 from gateway.store.sessions import Sessions
 from gateway.telemetry.access_log import AccessLine
+from gateway.telemetry.metrics import RequestCounts
 from gateway.upstream.pool import Pool
 
 
@@ -50,3 +51,4 @@ class Parts:
     policy: HeaderPolicy
     refusals: Refusals
     cookie_header: CookieHeader
+    counts: RequestCounts

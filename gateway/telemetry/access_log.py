@@ -65,14 +65,7 @@ def _time(at: float) -> str:
 
 def as_json(line: AccessLine) -> str:
     """As :class:`gateway.telemetry.logs.JsonFormatter` writes a record."""
-    texts = "".join(
-        [
-            f', "{name}": {quoted(text)}'
-            for name, text in (("reason", line.reason), ("route", line.route), ("user", line.user), ("peer", line.peer))
-            if text
-        ]
-    )
-    took, behind = round(line.seconds * 1000, 1), round(line.upstream_seconds * 1000, 1)
+    took, behind = f"{line.seconds * 1000:.1f}", f"{line.upstream_seconds * 1000:.1f}"
     return "".join(
         (
             f'{{"time": "{_time(line.at)}", "level": "info", "logger": "gateway.access", "event": "request", ',
@@ -81,12 +74,15 @@ def as_json(line: AccessLine) -> str:
             f', "path": {quoted(line.path)}' if line.path else "",
             f', "status": {line.status}' if line.status else "",
             f', "decision": "{line.decision}"' if line.decision else "",
-            texts,
+            f', "reason": {quoted(line.reason)}' if line.reason else "",
+            f', "route": {quoted(line.route)}' if line.route else "",
+            f', "user": {quoted(line.user)}' if line.user else "",
+            f', "peer": {quoted(line.peer)}' if line.peer else "",
             f', "upstream_status": {line.upstream_status}' if line.upstream_status else "",
             f', "received": {line.received}' if line.received else "",
             f', "sent": {line.sent}' if line.sent else "",
-            f', "ms": {took}' if took else "",
-            f', "upstream_ms": {behind}' if behind else "",
+            f', "ms": {took}' if took != "0.0" else "",
+            f', "upstream_ms": {behind}' if behind != "0.0" else "",
             "}\n",
         )
     )
