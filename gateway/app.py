@@ -233,6 +233,7 @@ def _route(given: RouteSettings, settings: Settings) -> Route:
         identity=given.identity if public else "required",
         authorization=given.authorization,
         preserve_host=given.preserve_host,
+        encoded_slash=given.encoded_slash,
         cache=given.cache,
         refuse=RefusalRules(refuse.redirect, refuse.status, refuse.forbidden),
         timeouts=Timeouts(waits.connect, waits.first_byte, waits.between_bytes, waits.total),

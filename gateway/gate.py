@@ -144,8 +144,10 @@ class Gate:
 
     def _find_place(self, text: str) -> Place:
         """Where a target leads: the same ones come again and again, and routes do not change."""
-        target = parse_target(text)
-        place = target, self._endpoint(target.path) or self._route(target.path)
+        target = parse_target(text, encoded_slash=self._routes.pass_encoded_slash)
+        if any(self._is_ours(reading) for reading in target.readings):
+            raise RequestError("ambiguous_path", what="an encoded slash")
+        place = target, self._endpoint(target.path) or self._route(target)
         if len(text) <= _SHORT:
             if len(self._places) >= _PLACES:
                 self._places.clear()
@@ -159,15 +161,20 @@ class Gate:
             return self._endpoints.get(path.rpartition("/")[0] + "/")
         return endpoint
 
-    def _route(self, path: str) -> Route | None:
-        """The rule for a path; below our own prefix there is nothing for backends."""
-        prefix = self.site.prefix
-        return None if path == prefix or path.startswith(prefix + "/") else self._routes.match(path)
+    def _route(self, target: Target) -> Route | None:
+        """The rule for a target; below our own prefix there is nothing for backends."""
+        return None if self._is_below_prefix(target.path) else self._routes.find(target)
+
+    def _is_below_prefix(self, path: str) -> bool:
+        return path == self.site.prefix or path.startswith(self.site.prefix + "/")
+
+    def _is_ours(self, path: str) -> bool:
+        return self._is_below_prefix(path) or self._endpoint(path) is not None
 
     def may_pass(self, user: Identity, place: str) -> Denied | None:
         """Would this user be let through to a place on this site? For the sign-in page; None: yes, or no rule says no."""
         try:
-            route = self._route(parse_target(place.partition("#")[0]).path)
+            route = self._route(parse_target(place.partition("#")[0]))
         except RequestError:
             return None
         return None if route is None or route.access.public else check_access(route.access, user)

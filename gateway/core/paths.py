@@ -7,7 +7,8 @@ read as another one. Peers that normalised *and* forwarded the original were byp
 Refused: dot segments plain or encoded, ``//``, backslash, ``;`` (a path parameter: Tomcat drops it), encoded slash,
 double encoding (what is an escape again once decoded), overlong UTF-8, encoded control characters, ``#``, and any byte
 that a target may not hold. Case is kept. ``%23`` and ``%3f`` are ordinary characters of a name and pass, unless the part
-before them falls under another rule (:meth:`gateway.core.routes.RouteTable.match`).
+before them falls under another rule (:meth:`gateway.core.routes.RouteTable.match`). ``%2F`` passes where a rule says so
+and every reading of it falls under that rule (:meth:`gateway.core.routes.RouteTable.find`).
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ _TARGET_CHARS = re.compile(r"[\x21-\x7e]*")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _CONTROL_ESCAPE = re.compile(r"%(?:[01][0-9A-Fa-f]|7[Ff])")
+_SLASH = re.compile(r"%2[Ff]")
+_SLASHES = re.compile(r"//+")
 _AMBIGUOUS = (
     (re.compile(r"//"), "an empty segment (//)"),
     (re.compile(r"\\|%5[Cc]"), "a backslash"),
     (re.compile(r";|%3[Bb]"), "a path parameter (;)"),
-    (re.compile(r"%2[Ff]"), "an encoded slash"),
+    (_SLASH, "an encoded slash"),
     (_CONTROL_ESCAPE, "an encoded control character"),
     # UTF-8 in more bytes than it takes (RFC 3629 §10): old Tomcat and IIS read a slash, a backslash or a dot there
     (
@@ -47,10 +50,14 @@ class Target:
     forward: str
     host: str | None = None
     """The authority of an absolute-form target: it replaces the Host header (RFC 9112 §3.2.2)."""
+    readings: tuple[str, ...] = ()
+    """Of a path with encoded slashes: all that a backend may read; ``path`` is the first."""
 
 
-def parse_target(target: str) -> Target:
+def parse_target(target: str, *, encoded_slash: bool = False) -> Target:
     """Takes a request target apart (RFC 9112 §3.2: origin-form, absolute-form, asterisk-form).
+
+    ``encoded_slash``: a path with ``%2F`` is not refused; what it may be read as are the target's ``readings``.
 
     :raises RequestError: 400 ``bad_request`` or ``ambiguous_path``.
     """
@@ -62,6 +69,9 @@ def parse_target(target: str) -> Target:
         return Target("*", "*")
     host, forward = _split_absolute(target)
     raw_path = forward.partition("?")[0]
+    if encoded_slash and _SLASH.search(raw_path):
+        readings = _readings(raw_path)
+        return Target(readings[0], forward, host, readings)
     return Target(normalise(raw_path), forward, host)
 
 
@@ -76,6 +86,14 @@ def _split_absolute(target: str) -> tuple[str | None, str]:
     if not is_host(authority):  # it replaces Host, so it is judged like Host (hazards A5, D8)
         raise RequestError("bad_request", what="its target has a wrong host")
     return authority, forward if forward.startswith("/") else "/" + forward
+
+
+def _readings(raw_path: str) -> tuple[str, ...]:
+    """``%2F`` as a slash; the same with several slashes in a row taken for one; as a character of a name."""
+    in_a_name = normalise(_SLASH.sub("\x7f", raw_path))  # DEL is in no rule, and no target may hold it
+    split = _SLASH.sub("/", raw_path)
+    merged = normalise(_SLASHES.sub("/", split))
+    return unquote(split, errors="surrogateescape"), merged, in_a_name
 
 
 def normalise(raw_path: str) -> str:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from gateway.core.access import Access
 from gateway.core.limits import Limits
+from gateway.core.paths import Target
 from gateway.errors import RequestError
 
 
@@ -48,6 +49,7 @@ class Route:
     """``none``: no session is looked up and none told; ``optional``: looked up, in an outage nobody."""
     authorization: Literal["gateway", "backend"] = "gateway"
     preserve_host: bool = True
+    encoded_slash: Literal["refuse", "pass"] = "refuse"
     cache: Literal["as_is", "private", "no-store"] = "as_is"
     refuse: RefusalRules = field(default_factory=RefusalRules)
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -67,6 +69,21 @@ class RouteTable:
                 raise ValueError(f"two routes have the path {route.path}")
             index[key] = route
         self._longest = max(map(len, self._below), default=0)
+        self.pass_encoded_slash = any(route.encoded_slash == "pass" for route in routes)
+        """Does any?"""
+
+    def find(self, target: Target) -> Route | None:
+        """The route for a target.
+
+        :raises RequestError: 400 ``ambiguous_path``: as :meth:`match`; or a slash came encoded, and not all that a backend
+            may read falls under one route that wants it passed.
+        """
+        found = self.match(target.path)
+        if target.readings:
+            same = all(self.match(reading) is found for reading in target.readings)
+            if not same or found is None or found.encoded_slash == "refuse":
+                raise RequestError("ambiguous_path", what="an encoded slash")
+        return found
 
     def match(self, path: str) -> Route | None:
         """The route for a *normalised* path: the exact one, else the longest that covers it.

@@ -150,6 +150,9 @@ class RouteSettings(Slice):
     preserve_host: bool = Field(
         True, description="true: pass on the Host that the client sent; false: the upstream's own."
     )
+    encoded_slash: Literal["refuse", "pass"] = Field(
+        "refuse", description="A path with %2F: refuse it, or pass it on where every reading of it is this route's."
+    )
     cache: Literal["as_is", "private", "no-store"] = Field(
         "as_is", description="The backend's cache headers: as_is, private (shared caches keep nothing) or no-store."
     )

@@ -178,3 +178,30 @@ async def test_what_follows_an_upgrade_or_an_unread_body_is_no_request(
         received = await open_gateway.raw(outer + inner, seconds=5)
         assert b"connection: close" in received.lower()
     assert "/public/smuggled" not in [request.target for request in backend.requests]
+
+
+@pytest.fixture
+async def slash_gateway(make_gateway: MakeGateway, backend: RecordingBackend) -> Gateway:
+    """Like ``open_gateway``, with a backend that has encoded slashes in its addresses."""
+    routes = [{"path": "/", "access": "public", "encoded_slash": "pass"}, {"path": "/admin/"}]
+    return await make_gateway(backend.url, routes=routes, login={"aliases": [{"path": "/api/signin"}]})
+
+
+async def test_an_encoded_slash_reaches_a_backend_that_wants_it_as_it_came(
+    slash_gateway: Gateway, backend: RecordingBackend
+) -> None:
+    for target in ("/projects/group%2Fproject?x=%2f", "/queues/%2f/jobs"):
+        assert (await slash_gateway.raw(get(target))).startswith(b"HTTP/1.1 200 ")
+        assert backend.last.target == target
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/admin%2fx", "/admin/x%2fy", "/%2fadmin/x", "/x%2f..%2fadmin", "/x%2f%2e%2e/admin", "/auth%2flogin", "/auth/login%2f",
+     "/auth%2fx", "/%2fauth/login", "/%2f%2fauth", "/api%2fsignin", "/%2fapi/signin", "/auth/static/x%2fy"],
+)  # fmt: skip
+async def test_an_encoded_slash_leads_around_no_rule_and_to_no_endpoint_of_ours(
+    slash_gateway: Gateway, backend: RecordingBackend, target: str
+) -> None:
+    assert await refused(slash_gateway, get(target)) == (400, "ambiguous_path")
+    assert backend.requests == []

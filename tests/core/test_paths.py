@@ -138,6 +138,54 @@ def test_what_is_no_target_is_a_bad_request(target: str) -> None:
     assert verdict(target) == BAD
 
 
+READINGS = {
+    "a name with a slash": (
+        "/projects/group%2Fproject",
+        ("/projects/group/project", None, "/projects/group\x7fproject"),
+    ),
+    "in small letters": ("/a%2fb?x=%2f", ("/a/b", None, "/a\x7fb")),
+    "several": ("/a%2f%2Fb%2f", ("/a//b/", "/a/b/", "/a\x7f\x7fb\x7f")),
+    "a name that is a slash": ("/queues/%2F/jobs", ("/queues///jobs", "/queues/jobs", "/queues/\x7f/jobs")),
+    "at the beginning": ("/%2Fadmin", ("//admin", "/admin", "/\x7fadmin")),
+    "beside other escapes": ("/%E8%AE%A2%2F%ff", ("/订/\udcff", None, "/订\x7f\udcff")),
+}
+
+
+@pytest.mark.parametrize(("target", "readings"), table(READINGS))
+def test_an_encoded_slash_is_read_in_every_way_where_it_may_pass(
+    target: str, readings: tuple[str, str | None, str]
+) -> None:
+    split, merged, in_a_name = readings
+    parsed = parse_target(target, encoded_slash=True)
+    assert parsed.readings == (split, merged or split, in_a_name)
+    assert (parsed.path, parsed.forward) == (split, target)
+    assert verdict(target) == AMBIGUOUS
+
+
+STILL_REFUSED = {
+    "dot segment behind": "/a%2f..",
+    "dot segment before": "/a/..%2fadmin",
+    "dot segment between": "/a%2f..%2fadmin",
+    "one dot": "/a%2f./b",
+    "encoded dot segment": "/a%2f%2e%2e%2fadmin",
+    "two slashes beside it": "/a//b%2fc",
+    "backslash": "/a%2fb%5cc",
+    "path parameter": "/a%2f..;x/b",
+    "encoded twice": "/a%252fb",
+    "encoded twice beside it": "/a%2fb%252fc",
+    "broken escape": "/a%2f%2",
+    "escape that the slash would complete": "/a%%2f2e",
+    "control character": "/a%2f%7f",
+    "overlong": "/a%2f%c0%ae",
+}
+
+
+@pytest.mark.parametrize("target", table(STILL_REFUSED))
+def test_what_else_is_ambiguous_stays_so_where_an_encoded_slash_may_pass(target: str) -> None:
+    with pytest.raises(RequestError):
+        parse_target(target, encoded_slash=True)
+
+
 READ_AS = {
     "root": ("/", "/"),
     "name": ("/orders", "/orders"),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.access import Access
+from gateway.core.paths import parse_target
 from gateway.core.routes import Route, RouteTable
 from gateway.errors import RequestError
 from tests.core.tables import table
@@ -138,3 +139,44 @@ def test_an_encoded_mark_may_not_hide_a_path_of_another_rule(path: str, passes: 
     with pytest.raises(RequestError) as caught:
         RouteTable(rules).match(path)
     assert caught.value.reason.code == "ambiguous_path"
+
+
+ENCODED_SLASH = {
+    "below one rule": ("/api/projects/group%2Fproject", "/api/"),
+    "a name that is a slash": ("/api/queues/%2F/jobs", "/api/"),
+    "at the end": ("/api/x%2f", "/api/"),
+    "no slash at all": ("/api/x", "/api/"),
+    "in the query only": ("/x?a%2fb", "/"),
+    "a strict rule when it is a slash": ("/api/admin%2fx", None),
+    "a strict rule when slashes are merged": ("/api/%2fadmin/x", None),
+    "a strict rule when it is none": ("/api/admin/x%2fy", None),
+    "exact rule when it is a slash": ("/api/one%2fexact", None),
+    "the rule itself only when it is a slash": ("/api%2fx", None),
+    "where no rule wants it": ("/x%2fy", None),
+}
+
+
+@pytest.mark.parametrize(("target", "rule"), table(ENCODED_SLASH))
+def test_an_encoded_slash_passes_where_every_reading_is_one_route_s_that_wants_it(
+    target: str, rule: str | None
+) -> None:
+    table_of = RouteTable(
+        [
+            Route("/", "backend", Access()),
+            Route("/api/", "backend", Access(), encoded_slash="pass"),
+            Route("/api/admin/", "backend", Access()),
+            Route("/api/one/exact", "backend", Access(), encoded_slash="pass"),
+        ]
+    )
+    if rule is None:
+        with pytest.raises(RequestError) as raised:
+            table_of.find(parse_target(target, encoded_slash=table_of.pass_encoded_slash))
+        assert (raised.value.reason.code, raised.value.parts["what"]) == ("ambiguous_path", "an encoded slash")
+    else:
+        found = table_of.find(parse_target(target, encoded_slash=table_of.pass_encoded_slash))
+        assert found is not None
+        assert found.path == rule
+
+
+def test_only_a_table_with_such_a_route_reads_on() -> None:
+    assert not routes("/", "/api/").pass_encoded_slash
