@@ -47,8 +47,12 @@ class Deadlines:
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._timer = loop.call_later(TICK, self._tick) if self._watched else None
-        for one in [one for one in self._watched if one.deadline <= now or one.is_deaf]:
-            if one.is_deaf:
-                one.look(now)
-            if one.deadline <= now:
-                one.expire(now)
+        for one in self._watched:
+            if one.deadline <= now or one.is_deaf:
+                loop.call_soon(self._attend, one, now)  # each for itself: an error of one delays no other
+
+    def _attend(self, one: Expiring, now: float) -> None:
+        if one in self._watched and one.is_deaf:
+            one.look(now)
+        if one in self._watched and one.deadline <= now:
+            one.expire(now)

@@ -226,6 +226,10 @@ class RequestParser:
         request, self._current = self._current, None
         if request is not None:
             request.complete = True
+            if request.chunked and self._goes_on and not self._parser.should_keep_alive():
+                self._parser = httptools.HttpRequestParser(
+                    self
+                )  # a trailer says nothing about the connection (RFC 9110 §6.5.1)
 
 
 def _malformed() -> RequestError:
