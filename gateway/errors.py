@@ -145,6 +145,7 @@ _ALL = (
     ),
     # -- seen in the log only
     Reason("client_gone", 499, "The client went away", "客户端已断开"),
+    Reason("drain_timeout", 499, "The gateway stopped before the answer was whole", "网关在响应完成前已停止"),
     Reason(
         "upstream_broke_off", 502, "The application behind this gateway broke off in mid-answer", "后端应用响应中断"
     ),

@@ -25,6 +25,7 @@ from gateway.errors import StartError, StoreUnavailable
 from gateway.front.client import ClientConnection
 from gateway.front.door import FrontDoor
 from gateway.settings import Settings
+from gateway.telemetry.access_log import flush
 
 log = logging.getLogger("gateway.server")
 _BACKLOG = 1024
@@ -116,8 +117,11 @@ def _run_loop(main: Any) -> None:
         factory = asyncio.new_event_loop
     else:
         factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main)
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(main)
+    finally:
+        flush()  # the lines of what was cut off at the end
 
 
 async def _serve(

@@ -1,8 +1,7 @@
 """One connection of a client: requests in, one answer at a time out, in order (RFC 9112 §9).
 
-A request is handed on when its head is there; its body comes while it is answered. Nothing is read ahead without bound: a
-pipelined request, or a body that nobody takes, stops the reading. Whoever answers calls :meth:`ClientConnection.write`, then
-:meth:`ClientConnection.finish` or :meth:`ClientConnection.abort`.
+A request is handed on when its head is there; its body comes while it is answered. Requests that wait, or a body that nobody
+takes, stop the reading. Whoever answers calls :meth:`ClientConnection.write`, then ``finish`` or ``abort``.
 
 A FIN behind a whole request is not yet a goodbye (hazard A2): ``nc`` and others close their half and wait. It counts as
 one when no answer has begun ``_HALF_CLOSED`` seconds later; a backend's work for nobody is ended then.
@@ -15,11 +14,12 @@ from typing import cast
 
 from gateway.errors import RequestError
 from gateway.front.deadlines import NEVER
-from gateway.front.ending import FLUSH, Ending
+from gateway.front.ending import FLUSH, PIECES, Ending
 from gateway.front.incoming import Incoming
+from gateway.front.leaving import departure
 from gateway.front.parser import RequestParser
 from gateway.front.roles import NOBODY, Answering, Door
-from gateway.upstream.sockets import Tcp, tcp_state
+from gateway.upstream.sockets import Tcp, address_of
 
 _HIGH_WATER = 64 * 1024  # bytes of a body that wait here at most
 _SMALL_REST = 64 * 1024  # bytes of a refused body that are read to keep the connection
@@ -39,18 +39,15 @@ class ClientConnection(Ending, asyncio.Protocol):
         self._half_closed = False
         self._gone_at = NEVER
         self._stays = True
-        self._in_head = self._is_idle = False
-        self._turning = self._due = False
+        self._in_head = self._is_idle = self._turning = self._due = False
         self.request: Incoming | None = None
-        self.began = False  # the answer to the request under way
-        self.is_slow = False
+        self.began = self.is_slow = False  # began: the answer to the request under way
         self.peer = ""
 
     # -- asyncio.Protocol
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of asyncio's
-        name = transport.get_extra_info("peername")
-        self.peer = str(name[0]) if isinstance(name, tuple) and name else ""
+        self.peer = address_of(transport)
         self._parser = RequestParser(self.peer, self._door.limits, self._door.known_heads)
         self._await_request(False)
         self._door.came(self)
@@ -63,6 +60,8 @@ class ClientConnection(Ending, asyncio.Protocol):
         if request is None:
             self._next()
         else:
+            if len(request.pieces) > PIECES:
+                self.breathe()
             if request.listen is not None and (request.pieces or request.complete):
                 request.listen()
             if parser.ready or request.waiting or parser.has_more:
@@ -70,7 +69,7 @@ class ClientConnection(Ending, asyncio.Protocol):
 
     def eof_received(self) -> bool:
         request = self.request
-        if self._ended or request is None or not request.complete:
+        if self._ended or (not request.complete if request is not None else not self._has_more):
             self._gone()
             return False
         self._half_closed = True
@@ -97,8 +96,7 @@ class ClientConnection(Ending, asyncio.Protocol):
             self._soon()
 
     # -- requests in turn
-    def _soon(self) -> None:
-        """:meth:`_next`, when others have had their turn."""
+    def _soon(self) -> None:  # _next, when others have had their turn
         if not self._due and not self._turning:
             self._due = True
             self.loop.call_soon(self._next)
@@ -123,7 +121,7 @@ class ClientConnection(Ending, asyncio.Protocol):
             self._soon()
         if self.is_slow and self.request is None:
             self.deadline = min(self.deadline, self.loop.time() + FLUSH)
-        if self._paused or self.is_slow or parser.ready or (self.request is not None and self.request.waiting):
+        if self._paused or self.is_slow or self._has_more or (self.request is not None and self.request.waiting):
             self._read_or_pause()
 
     def _begin(self, request: Incoming) -> None:
@@ -199,10 +197,6 @@ class ClientConnection(Ending, asyncio.Protocol):
         """Sets :attr:`deadline` for whoever answers."""
         self.deadline = deadline if self.began or deadline < self._gone_at else self._gone_at
 
-    def interim(self, data: bytes) -> None:
-        """An interim answer (1xx); the real one has not begun with it."""
-        self.send(data)
-
     def finish(self) -> None:
         """The answer is whole."""
         request, self.request = self.request, None
@@ -246,6 +240,13 @@ class ClientConnection(Ending, asyncio.Protocol):
         if self.request is None and not self._ended:
             self._close()
 
+    def cut(self) -> None:
+        """There is no more time: whoever answers hears it, and the connection is reset."""
+        answering, self._answering = self._answering, NOBODY
+        if not self._ended:
+            answering.client_gone("drain_timeout")
+        self.abort()
+
     def _close(self, *, unread: bool = False) -> None:
         """The last word was said."""
         broken = self._parser is not None and self._parser.broken
@@ -256,7 +257,7 @@ class ClientConnection(Ending, asyncio.Protocol):
         answering, self._answering = self._answering, NOBODY
         if not self._ended:
             self._ended = True
-            answering.client_gone()
+            answering.client_gone("client_gone")
         if self._transport is not None and not self._transport.is_closing():
             self.flush()
             self._transport.close()
@@ -269,12 +270,11 @@ class ClientConnection(Ending, asyncio.Protocol):
         return self._paused and self.request is not None and not self._ended
 
     def look(self, now: float) -> None:
-        """Who left while nothing is read: a reset, or a FIN behind everything that was sent."""
-        request = self.request
-        state = tcp_state(self._transport)
-        if state is Tcp.GONE:
+        """Who left while nothing is read."""
+        left = departure(self._transport, self.request)
+        if left is Tcp.GONE:
             self._gone()
-        elif state is Tcp.FIN and request is not None and request.complete and self._gone_at == NEVER:
+        elif left is Tcp.FIN and self._gone_at == NEVER:
             self._gone_at = now + _HALF_CLOSED
             self.wait_until(self.deadline)
 

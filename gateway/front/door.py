@@ -226,7 +226,7 @@ class FrontDoor:
                     self._left.clear()
                     await self._left.wait()
         for client in list(self.clients):
-            client.abort()
+            client.cut()
         for task in list(self._tasks):
             task.cancel()
         flush()
@@ -253,10 +253,10 @@ class _Asking:
             answering = door.unexpected(client, request, line)
         client.answered_by(request, answering)
 
-    def client_gone(self) -> None:
+    def client_gone(self, reason: str) -> None:
         """Others may wait for the same look-up, so it goes on; nobody hears of it here."""
         self._task.cancel()
-        self._line.status, self._line.reason = 499, "client_gone"
+        self._line.status, self._line.reason = 499, reason
         self._door.done(self._line, self._client.loop.time())
 
     def client_slow(self, slow: bool) -> None:

@@ -11,6 +11,8 @@ from gateway.upstream.sockets import reset_on_close
 _LINGER = 5.0  # as nginx's lingering_timeout: an answer must not be lost to the reset that unread bytes cause
 FLUSH = 60.0
 """Seconds for the client to read what was written."""
+PIECES = 256
+"""Of a body that came at once, from which on it was much work."""
 
 
 class Ending(Sender):
@@ -20,7 +22,7 @@ class Ending(Sender):
         super().__init__()
         self.loop = asyncio.get_running_loop()
         self.deadline = NEVER
-        self._paused = False
+        self._paused = self._full = self._breathing = False
         self._ended = False
 
     @property
@@ -30,10 +32,23 @@ class Ending(Sender):
 
     def pause(self, full: bool) -> None:
         """Stops reading, or reads on."""
+        self._full = full
+        full = full or self._breathing
         transport = self._transport
         if full != self._paused and transport is not None and not transport.is_closing():
             self._paused = full
             (transport.pause_reading if full else transport.resume_reading)()
+
+    def breathe(self) -> None:
+        """Stops reading until others have had their turn: what came was much work (a body in chunks of one byte)."""
+        if not self._breathing:
+            self._breathing = True
+            self.loop.call_soon(self._breathed)
+            self.pause(self._full)
+
+    def _breathed(self) -> None:
+        self._breathing = False
+        self.pause(self._full)
 
     def abort(self) -> None:
         """What was sent must not pass for a whole answer: the connection is reset."""

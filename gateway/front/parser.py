@@ -14,6 +14,7 @@ import httptools
 
 from gateway.core.head import RequestHead
 from gateway.errors import RequestError
+from gateway.front.chunks import ChunkFollower
 from gateway.front.incoming import HeadLimits, Incoming, KnownHeads
 
 _QUIET = 16 * 1024  # bytes of chunk extensions or trailers without any body between them
@@ -41,8 +42,7 @@ class RequestParser:
         """Of the head that is being read: all that has come."""
         self._rest = b""
         """Not looked at yet: enough requests wait."""
-        self._tail = b""
-        """Of a body in chunks: the last bytes, as its end may be cut in two."""
+        self._chunks = ChunkFollower()
         self._resuming = False
         self._quiet = 0
 
@@ -67,7 +67,7 @@ class RequestParser:
             data, self._rest = self._rest + data, b""
         at, size = 0, len(data)
         while at < size and not self.broken:
-            if len(self.ready) >= _WAITING:
+            if len(self.ready) >= _WAITING and self._current is None:  # the last one's body is nobody else's business
                 self._rest = data[at:]
                 return
             if self._current is None and not self._head:
@@ -93,7 +93,9 @@ class RequestParser:
         current = self._current
         if current is not None and not current.chunked:
             return min(len(data), at + current.length - current.received)
-        before = self._tail if current is not None else self._head[-3:]
+        if current is not None:
+            return self._chunks.end(data, at)
+        before = self._head[-3:]
         if before:
             found = (before + data[at : at + 3]).find(b"\r\n\r\n")
             if found >= 0:
@@ -105,8 +107,6 @@ class RequestParser:
         current, received = self._current, self._current.received if self._current is not None else 0
         if current is None:
             self._head += data
-        elif current.chunked:
-            self._tail = (self._tail + data)[-3:]
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -166,8 +166,11 @@ class RequestParser:
 
     # -- called by httptools
     def on_message_begin(self) -> None:
-        if not self._resuming:
-            self._url, self._raw = b"", []
+        if self._resuming:
+            return
+        if not self._head:  # it cannot begin inside of a slice: two readers would read two things
+            raise _malformed()
+        self._url, self._raw = b"", []
 
     def on_url(self, part: bytes) -> None:
         self._url += part
@@ -211,7 +214,7 @@ class RequestParser:
             request.length = int(by_name[b"content-length"])
         request.expects_continue = b"expect" in by_name and version == (1, 1)
         self._known.keep(self._head, request)
-        self._head = self._tail = b""
+        self._head, self._chunks = b"", ChunkFollower()
         self._current, self._quiet = request, 0
         self.ready.append(request)
 

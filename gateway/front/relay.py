@@ -151,7 +151,7 @@ class Relay:
         answers, connection.answer.interim = connection.answer.interim, []
         if self._head.version == (1, 1) and not self._told:
             for answer in answers:
-                self._client.interim(interim_head(answer, self._way.policy.own_cookies))
+                self._client.send(interim_head(answer, self._way.policy.own_cookies))  # no beginning of the answer
         self._patience()
 
     def _tell(self, connection: Connection) -> None:
@@ -261,13 +261,13 @@ class Relay:
         self._client.abort()
         self._way.done(self._line, self._client.loop.time())
 
-    def client_gone(self) -> None:
+    def client_gone(self, reason: str) -> None:
         """Nobody waits any more: the backend's request ends, too."""
         connection = self._connection
         self._leave()
         if connection is not None:
             self._pool.give_back(connection, reusable=False)
-        self._line.status, self._line.reason = 499, "client_gone"
+        self._line.status, self._line.reason = 499, reason
         self._way.done(self._line, self._client.loop.time())
 
     # -- patience
@@ -286,7 +286,7 @@ class Relay:
         if now >= self._ends:
             self._fail(UpstreamError("upstream_timeout", f"{where}: no whole answer in {route.timeouts.total:g} s"))
         elif self._told and self._client.is_slow:
-            self.client_gone()
+            self.client_gone("client_gone")
             self._client.abort()
         elif self._sent or connection is None or connection.is_slow:
             self._fail(UpstreamError("upstream_timeout", f"{where}: no answer in time"))

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Answering(Protocol):
     """Whoever answers the request under way."""
 
-    def client_gone(self) -> None:
-        """Nobody waits for the answer any more; not called after ``finish`` or ``abort``."""
+    def client_gone(self, reason: str) -> None:
+        """The client left (``client_gone``) or is cut off (``drain_timeout``); not called after ``finish`` or ``abort``."""
 
     def client_slow(self, slow: bool) -> None:
         """The client does not take what was written, or takes it again."""
@@ -47,7 +47,7 @@ class Door(Protocol):
 class _Waiting(Answering):
     """Nobody answers now."""
 
-    def client_gone(self) -> None:
+    def client_gone(self, reason: str) -> None:
         """Nothing to end."""
 
     def client_slow(self, slow: bool) -> None:

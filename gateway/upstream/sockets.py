@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from contextlib import suppress
 
 _RESET = struct.pack("ii", 1, 0)
@@ -30,6 +33,23 @@ def tcp_state(transport: asyncio.BaseTransport | None) -> Tcp:
     except OSError:
         return Tcp.UNKNOWN
     return {7: Tcp.GONE, 8: Tcp.FIN}.get(state, Tcp.OPEN)
+
+
+def address_of(transport: asyncio.BaseTransport) -> str:
+    """Of the other side; empty when it has none (a unix socket)."""
+    name = transport.get_extra_info("peername")
+    return str(name[0]) if isinstance(name, tuple) and name else ""
+
+
+def unread(transport: asyncio.BaseTransport | None) -> int:
+    """Bytes that have come and were not read yet (ioctl_tty(2), FIONREAD)."""
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    if sock is None:
+        return 0
+    number = bytearray(4)
+    with suppress(OSError):
+        fcntl.ioctl(sock.fileno(), termios.FIONREAD, number)
+    return int.from_bytes(number, sys.byteorder)
 
 
 def reset_on_close(transport: asyncio.BaseTransport) -> None:

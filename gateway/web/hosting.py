@@ -19,6 +19,8 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from gateway.front.client import ClientConnection
+from gateway.front.deadlines import NEVER
+from gateway.front.ending import FLUSH
 from gateway.front.incoming import Incoming
 from gateway.front.roles import Answering
 from gateway.gate import Serve
@@ -53,8 +55,10 @@ class Hosting:
             response = await self._respond(hosted, verdict, line)
             is_whole = True
         except ConnectionError:
-            line.status, line.reason = 499, "client_gone"
+            pass
         finally:
+            if not is_whole:
+                line.status, line.reason = 499, hosted.gone or "client_gone"
             self.done(line, client.loop.time())
             if client.request is incoming and not is_whole:
                 client.abort()
@@ -102,7 +106,7 @@ class Hosting:
 class _Hosted(BaseProtocol):
     """One request: aiohttp's idea of a connection."""
 
-    __slots__ = ("_body", "client", "incoming")
+    __slots__ = ("_body", "client", "gone", "incoming")
 
     def __init__(self, client: ClientConnection, incoming: Incoming) -> None:
         super().__init__(client.loop)
@@ -110,6 +114,7 @@ class _Hosted(BaseProtocol):
         self.incoming = incoming
         self.transport = _Wire(client)
         self._body: StreamReader | None = None
+        self.gone = ""
 
     @property
     def ssl_context(self) -> None:
@@ -152,8 +157,9 @@ class _Hosted(BaseProtocol):
         self._feed()
 
     # -- as whoever answers
-    def client_gone(self) -> None:
+    def client_gone(self, reason: str) -> None:
         """The handler goes on; its answer goes nowhere."""
+        self.gone = reason
         self.connection_lost(ConnectionResetError("the client went away"))
         if self._body is not None and not self._body.is_eof():
             self._body.set_exception(ClientPayloadError("the client went away"))
@@ -162,9 +168,13 @@ class _Hosted(BaseProtocol):
         """The client does not take what was written, or takes it again."""
         if slow != self._paused:
             (self.pause_writing if slow else self.resume_writing)()
+        self.client.wait_until(self.client.loop.time() + FLUSH if slow else NEVER)
 
     def expire(self, now: float) -> None:
-        """Handlers have deadlines of their own."""
+        """Handlers have deadlines of their own, but not for a client that takes nothing of the answer."""
+        if self.client.is_slow:
+            self.client_gone("client_gone")
+            self.client.abort()
 
 
 class _Wire(asyncio.Transport):

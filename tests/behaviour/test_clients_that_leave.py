@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
@@ -112,3 +113,63 @@ async def test_answers_that_a_client_does_not_read_stop_the_reading_of_its_reque
     sock.close()
     assert time.monotonic() < deadline, f"{sent} bytes of requests were taken, and more would be"
     assert sent < 30_000_000
+
+
+async def test_a_client_that_closes_in_mid_upload_ends_the_backend_s_request_though_nothing_is_read(
+    make_gateway: MakeGateway, hanging: tuple[Hanging, str]
+) -> None:
+    backend, url = hanging
+    gateway = await make_gateway(url, routes=PUBLIC)
+    sock = socket.create_connection(("127.0.0.1", gateway.port))
+    sock.sendall(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n")
+    await asyncio.wait_for(backend.seen.wait(), 10)
+    sock.setblocking(False)
+    async with asyncio.timeout(30):
+        while not any(client.is_deaf for client in gateway.parts.front.clients):
+            with suppress(BlockingIOError):
+                sock.send(bytes(100_000))
+            await asyncio.sleep(0.01)
+    sock.close()
+    async with asyncio.timeout(10):
+        while backend.open:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_large_answer_of_our_own_that_nobody_reads_ends_with_a_reset(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.web.hosting.FLUSH", 0.5)
+    cookie = await gateway.sign_in()
+    for _ in range(60):  # a list of sessions of more than 16 KiB
+        await gateway.sign_in()
+    page = await (await gateway.get("/auth/sessions", cookie=cookie)).read()
+    sock = socket.create_connection(("127.0.0.1", gateway.port))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(30)
+    asked = f"GET /auth/sessions HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\n\r\n".encode() * (8_000_000 // len(page))
+    await asyncio.to_thread(sock.sendall, asked)
+    async with asyncio.timeout(20):
+        while any(client.request is not None for client in gateway.parts.front.clients):
+            await asyncio.sleep(0.05)
+    sock.close()
+
+
+async def test_what_the_end_of_the_drain_cuts_off_is_logged(
+    make_gateway: MakeGateway, hanging: tuple[Hanging, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    backend, url = hanging
+    gateway = await make_gateway(url, routes=PUBLIC)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(GET)
+    await asyncio.wait_for(backend.seen.wait(), 10)
+    with caplog.at_level("INFO", logger="gateway.access"):
+        gateway.parts.front.drain()
+        await gateway.parts.front.close(0.1)
+    fields = [record.fields for record in caplog.records if record.name == "gateway.access"]  # type: ignore[attr-defined]
+    assert [(one["status"], one["reason"]) for one in fields] == [(499, "drain_timeout")]
+    with pytest.raises(ConnectionResetError):
+        await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    async with asyncio.timeout(10):
+        while backend.open:
+            await asyncio.sleep(0.05)

@@ -46,6 +46,33 @@ def test_pipelined_requests_are_answered_in_order(case: Case, pieces: int) -> No
     case.expect(case.is_usable(wire), "the connection answers no other request")
 
 
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+@pytest.mark.parametrize("number", range(14, 20))
+def test_whichever_of_many_requests_has_a_body_it_is_read(case: Case, number: int, framing: str) -> None:
+    """Some requests are read ahead: the last of them, too, gets its body (a 408 was the answer once)."""
+    lines, body = (
+        ([b"Content-Length: 5"], b"hello")
+        if framing == "length"
+        else ([b"Transfer-Encoding: chunked"], b"5\r\nhello\r\n0\r\n\r\n")
+    )
+    before = [numbered(one) for one in range(number)]
+    wire = case.ask(b"".join([*before, numbered(number, *lines, method=b"POST", body=body), numbered(number + 1)]))
+    expect_in_order(case, wire, number + 2)
+    case.expect([one.body for one in case.seen] == [*[b""] * number, b"hello", b""], "a body came with another request")
+
+
+@pytest.mark.parametrize("count", [30, 100, 3000])
+def test_many_refused_requests_and_a_closed_half_are_all_answered(case: Case, count: int) -> None:
+    wire = case.connect()
+    one = b"GET /nothing-is-here HTTP/1.1\r\nHost: a\r\n\r\n"
+    writer = threading.Thread(target=lambda: (wire.send(one * count), wire.half_close()))
+    writer.start()
+    statuses = [wire.answer().status for _ in range(count)]
+    writer.join(10)
+    case.expect(statuses == [404] * count, f"{statuses.count(404)} of {count}")
+    case.expect(wire.rest() == b"", "more came")
+
+
 def test_a_slow_answer_is_not_overtaken(case: Case) -> None:
     case.reply(Reply((OK[:10], OK[10:])))
     wire = case.ask(numbered(0) + numbered(1) + numbered(2))
