@@ -100,7 +100,8 @@ async def measure(scenario: str, count: int, profile: bool) -> None:
     request %= await sign_in(made) if scenario == "get" else b""
     upstream, far = Connection(), Wire()
     upstream.connection_made(far)
-    pool = next(iter(made.front._pools.values()))
+    pool = next(iter(made.front._upstreams.values())).only
+    assert pool is not None
     pool._idle.append((asyncio.get_running_loop().time(), upstream))
 
     def once() -> None:

@@ -152,15 +152,20 @@ class Gateway(Program):
         version = first_version([str(part) for part in self._command] + ["--version"], root)
         return " ".join(part for part in (version, commit.stdout.strip() if commit else "") if part)
 
-    def run(self, folder: Path) -> Child:
-        """On a port that it finds itself and says when it listens."""
+    def serve(self, folder: Path, template: str, **values: object) -> Child:
+        """With a configuration from bench/peers; returns when it listens."""
         key = base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")
         (folder / "master_key").touch(0o600)
         (folder / "master_key").write_text(key + "\n")
-        config = self.write(folder, "gateway.yaml", USERS=self.lab.gateway_root / "config/users.yaml")
+        config = self.write(folder, template, USERS=self.lab.gateway_root / "config/users.yaml", **values)
         env = {"PYTHONPATH": str(self.lab.gateway_root)}
         child = Child([*self._command, "serve", "--config", config], self.lab.cores.program, folder, env)
         child.wait_for(lambda: "Ctrl-C stops it" in child.out.read_text())
+        return child
+
+    def run(self, folder: Path) -> Child:
+        """On a port that it finds itself and says when it listens."""
+        child = self.serve(folder, "gateway.yaml")
         found = re.search(r"listens on http://[^:]+:(\d+)", child.out.read_text())
         self.port = int(found[1]) if found else 0
         return child

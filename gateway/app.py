@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 
 from aiohttp import web
 
+from gateway.backends import make_upstream, upstream_probes
 from gateway.core.access import Access
+from gateway.core.callers import Callers
 from gateway.core.headers import PRESETS, HeaderPolicy
+from gateway.core.hosts import Hosts
 from gateway.core.keys import KeyRing, parse_ring
 from gateway.core.limits import Limits
 from gateway.core.refusals import Site
-from gateway.core.routes import RefusalRules, Route, RouteTable, Timeouts
+from gateway.core.routes import RefusalRules, Route, RouteTable, Timeouts, WebSocketRules
 from gateway.core.tickets import FormTickets
 from gateway.engines import SessionParts, session_cookie, session_parts
 from gateway.errors import StoreUnavailable
 from gateway.front.answers import Refusals
+from gateway.front.crowd import Crowd
 from gateway.front.door import FrontDoor
 from gateway.front.incoming import HeadLimits
 from gateway.front.parts import Parts, Patience
@@ -34,14 +38,13 @@ from gateway.handlers.static import Static
 from gateway.identity.passwords import PasswordChecker
 from gateway.identity.users import Users
 from gateway.identity.users_file import FileUsers, read_users
+from gateway.listeners.redirect import RedirectDoor
 from gateway.pages import STATIC, Pages
 from gateway.settings.load import ring_of
 from gateway.settings.model import Settings
-from gateway.settings.rules import RouteSettings, UpstreamSettings
+from gateway.settings.rules import RouteSettings
 from gateway.telemetry.metrics import Metrics, RequestCounts
-from gateway.upstream.address import parse_upstream_url
-from gateway.upstream.pool import Pool
-from gateway.upstream.tls import client_context
+from gateway.upstream.upstream import Upstream
 from gateway.web.answers import Answers
 from gateway.web.bodies import MAX_BYTES
 from gateway.web.cookies import CookieOptions
@@ -52,19 +55,19 @@ from gateway.web.storage import SessionStorage, save_before_head, with_session
 from gateway.web.users import USERS
 
 FORM_COOKIE = "gw_form"
-_PROBE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """One process: the front door for everybody, the application behind it, and the one for operators; the server moves
-    ``phase``."""
+    ``phase``. ``redirect``: the door of the listener for http, given the port for https."""
 
     front: FrontDoor
     app: web.Application
     management: web.Application
     phase: Phase
     ping_store: Probe
+    redirect: Callable[[int], RedirectDoor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class _Parts:
     store: SessionParts
     storage: SessionStorage
     answers: Answers
-    pools: dict[str, Pool]
+    upstreams: dict[str, Upstream]
     checker: PasswordChecker
     header_policy: HeaderPolicy
 
@@ -88,8 +91,14 @@ def build(settings: Settings) -> Gateway:
     """
     parts = _parts(settings)
     routes = [_route(route, settings) for route in settings.routes]
+    hosts = Hosts(settings.site.hosts)
     gate = Gate(
-        parts.site, RouteTable(routes), _endpoints(settings), parts.store.sessions, session_cookie(settings).name
+        parts.site,
+        RouteTable(routes),
+        _endpoints(settings),
+        parts.store.sessions,
+        session_cookie(settings).name,
+        hosts,
     )
     app = web.Application(client_max_size=MAX_BYTES)
     resource = AnyTarget()
@@ -103,22 +112,27 @@ def build(settings: Settings) -> Gateway:
     counts = RequestCounts()
     management = Health(phase, _probes(parts)).app()
     management.router.add_get("/metrics", MetricsPage(Metrics(counts)).get)
-    return Gateway(_front_door(parts, gate, app, routes, counts), app, management, phase, parts.store.sessions.ping)
+    front = _front_door(parts, gate, app, routes, counts)
+    redirect = partial(RedirectDoor, front, parts.site, parts.answers.refusals, hosts)
+    return Gateway(front, app, management, phase, parts.store.sessions.ping, redirect)
 
 
 def _front_door(
     parts: _Parts, gate: Gate, app: web.Application, routes: list[Route], counts: RequestCounts
 ) -> FrontDoor:
     hosting, server = Hosting(app), parts.settings.server
+    callers = Callers(server.trusted_proxies)
     door = FrontDoor(
         Parts(
             gate,
             parts.store.sessions,
-            parts.pools,
+            parts.upstreams,
             parts.header_policy,
             parts.answers.refusals,
             parts.storage.cookie_header,
             counts,
+            callers,
+            Crowd(server.max_connections, server.max_connections_per_address, callers.trusts),
         ),
         hosting,
         _head_limits(server.max_header_bytes, [route.limits for route in routes]),
@@ -136,7 +150,7 @@ def _head_limits(line: int, limits: list[Limits]) -> HeadLimits:
 
 
 def _parts(settings: Settings) -> _Parts:
-    site = Site(settings.site.url, settings.site.prefix, settings.site.language)
+    site = Site(settings.site.url, settings.site.prefix, settings.site.language, settings.server.tls.is_on)
     ring = parse_ring(ring_of(settings))
     checker = PasswordChecker(settings.login.threads)
     users = Users(_sources(settings, checker))
@@ -157,7 +171,7 @@ def _parts(settings: Settings) -> _Parts:
         store,
         SessionStorage(store.sessions, cookie, keep_at_sign_in=settings.session.keep_at_sign_in),
         Answers(site, pages, Refusals(site, pages, partial(cookie.header, "", 0))),
-        {name: _pool(upstream) for name, upstream in settings.upstreams.items()},
+        {name: make_upstream(name, upstream) for name, upstream in settings.upstreams.items()},
         checker,
         HeaderPolicy(names, encoding, told.via, told.forwarded, own),
     )
@@ -238,37 +252,29 @@ def _route(given: RouteSettings, settings: Settings) -> Route:
         refuse=RefusalRules(refuse.redirect, refuse.status, refuse.forbidden),
         timeouts=Timeouts(waits.connect, waits.first_byte, waits.between_bytes, waits.total),
         limits=Limits(**given.limits.model_dump()),
+        websocket=WebSocketRules(
+            frozenset(given.websocket.origins), given.websocket.idle_timeout, given.websocket.activity
+        ),
     )
 
 
-def _pool(given: UpstreamSettings) -> Pool:
-    address, tls = parse_upstream_url(given.url), given.tls
-    if address.scheme != "https":
-        return Pool(address)
-    context = client_context(ca_file=tls.ca_file, cert_file=tls.cert_file, key_file=tls.key_file, verify=tls.verify)
-    return Pool(address, tls=context, server_name=tls.server_name or address.tls_name)
-
-
 def _probes(parts: _Parts) -> dict[str, Probe]:
-    async def reach(pool: Pool) -> None:
-        (await pool.connect(_PROBE_SECONDS)).abort()
-
-    upstreams = {f"upstream:{name}": partial(reach, pool) for name, pool in parts.pools.items()}
-
     async def keys() -> None:
         if parts.store.announcements.missing:
             raise StoreUnavailable("keys are in use that are not in this ring")
 
-    return {"store": parts.store.sessions.ping, "keys": keys, **upstreams}
+    return {"store": parts.store.sessions.ping, "keys": keys, **upstream_probes(parts.upstreams)}
 
 
 async def _lifetime(parts: _Parts, app: web.Application) -> AsyncIterator[None]:
     tasks = [*await parts.store.start(), asyncio.create_task(parts.users.watch())]
+    for upstream in parts.upstreams.values():
+        upstream.start()
     yield
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    for pool in parts.pools.values():
-        pool.close()
+    for upstream in parts.upstreams.values():
+        await upstream.close()
     parts.checker.close()
     await parts.store.close()

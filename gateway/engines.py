@@ -130,7 +130,7 @@ def session_cookie(settings: Settings) -> CookieOptions:
 
     ``__Host-`` ties it to this host and its root (RFC 6265bis §4.1.3); with a domain or path: ``__Secure-``.
     """
-    given, is_https = settings.session.cookie, Site(settings.site.url).is_https
+    given, is_https = settings.session.cookie, Site(settings.site.url, tls=settings.server.tls.is_on).is_https
     host_only = given.domain is None and given.path == "/"
     prefix = ("__Host-" if host_only else "__Secure-") if is_https and given.secure is not False else ""
     secure = is_https if given.secure is None else given.secure

@@ -45,6 +45,14 @@ _PARTS_IN_CHINESE = {
     "the body is not JSON": "请求体不是 JSON",
     "the body is not a JSON object": "请求体不是 JSON 对象",
     "the body is not the form it says it is": "请求体不是其声明的表单",
+    "a WebSocket begins with GET and HTTP/1.1": "WebSocket 握手必须使用 GET 和 HTTP/1.1",
+    "a WebSocket handshake has no body": "WebSocket 握手不能含有请求体",
+    "its Sec-WebSocket-Key is none": "Sec-WebSocket-Key 无效",
+    "Forwarded cannot be understood": "Forwarded 请求头无法解析",
+    "X-Forwarded-For and Forwarded contradict each other": "X-Forwarded-For 与 Forwarded 请求头相互矛盾",
+    "X-Forwarded-For cannot be understood": "X-Forwarded-For 请求头无法解析",
+    "X-Forwarded-Proto and Forwarded contradict each other": "X-Forwarded-Proto 与 Forwarded 请求头相互矛盾",
+    "X-Forwarded-Proto cannot be understood": "X-Forwarded-Proto 请求头无法解析",
     "a backslash": "反斜杠",
     "a dot segment": "点段（. 或 ..）",
     "a path parameter (;)": "路径参数（;）",
@@ -116,7 +124,9 @@ _ALL = (
     Reason("not_possible", 501, "That is not possible on this site: {what}", "本站不支持此操作：{what}"),
     Reason("unknown_coding", 501, "The only transfer coding known here is chunked", "仅支持 chunked 传输编码"),
     Reason("unknown_method", 501, "This HTTP method is not known here", "不支持该 HTTP 方法"),
+    Reason("unknown_host", 421, "There is no site of this name here", "此处没有该名称的站点"),
     Reason("expectation_failed", 417, "Only Expect: 100-continue is known", "仅支持 Expect: 100-continue"),
+    Reason("websocket_version", 426, "Only version 13 of WebSockets is spoken here", "仅支持 WebSocket 版本 13"),
     Reason("bad_version", 505, "Only HTTP/1.0 and HTTP/1.1 are spoken here", "仅支持 HTTP/1.0 和 HTTP/1.1"),
     Reason("loop_detected", 508, "This request goes round in circles", "请求出现循环转发"),
     # -- behind us
@@ -126,9 +136,27 @@ _ALL = (
         "Sign-ins cannot be checked just now. Nobody has been signed out: please try again in a moment",
         "暂时无法验证登录状态，已登录的用户不会被注销，请稍后重试",
     ),
+    Reason(
+        "too_many_connections",
+        503,
+        "There are too many connections just now; please try again in a moment",
+        "当前连接过多，请稍后重试",
+    ),
     Reason("upstream_unreachable", 502, "The application behind this gateway does not answer", "后端应用无法连接"),
     Reason(
         "upstream_nonsense", 502, "The application behind this gateway gave an invalid answer", "后端应用返回了无效响应"
+    ),
+    Reason(
+        "upstream_down",
+        503,
+        "The application behind this gateway is away just now; please try again in a moment",
+        "后端应用暂时不可用，请稍后重试",
+    ),
+    Reason(
+        "upstream_busy",
+        503,
+        "The application behind this gateway is busy; please try again in a moment",
+        "后端应用繁忙，请稍后重试",
     ),
     Reason("upstream_timeout", 504, "The application behind this gateway took too long", "后端应用响应超时"),
     Reason(
@@ -145,6 +173,7 @@ _ALL = (
     ),
     # -- seen in the log only
     Reason("client_gone", 499, "The client went away", "客户端已断开"),
+    Reason("websocket_idle", 408, "Nothing was sent for too long", "长时间无数据传输"),
     Reason("drain_timeout", 499, "The gateway stopped before the answer was whole", "网关在响应完成前已停止"),
     Reason(
         "upstream_broke_off", 502, "The application behind this gateway broke off in mid-answer", "后端应用响应中断"

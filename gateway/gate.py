@@ -21,6 +21,7 @@ from typing import ClassVar
 
 from gateway.core.access import Denied, check_access
 from gateway.core.head import RequestHead, check_head
+from gateway.core.hosts import Hosts
 from gateway.core.identity import Identity
 from gateway.core.paths import Target, parse_target
 from gateway.core.refusals import Refusal, Site, refuse, refuse_for
@@ -106,8 +107,10 @@ class Gate:
         endpoints: Mapping[str, Endpoint],
         sessions: Sessions,
         cookie_name: str,
+        hosts: Hosts | None = None,
     ) -> None:
         self.site = site
+        self._hosts = hosts or None
         self._routes = routes
         self._endpoints = endpoints
         self._sessions = sessions
@@ -138,6 +141,8 @@ class Gate:
         except RequestError as error:
             return Refuse(refuse_for(head, self.site, error))
         target, found = place
+        if self._hosts is not None and not self._hosts.named_by(head, target.host):
+            return Refuse(refuse(head, self.site, "unknown_host"))
         if isinstance(found, Route):
             return self._ask_session(head, found, target)
         return Serve(found, target) if found is not None else Refuse(refuse(head, self.site, "no_route"))
@@ -198,6 +203,7 @@ class Gate:
         key = (
             id(route),
             len(by_name) == len(head.raw),
+            head.scheme,
             head.method,
             head.target,
             *[by_name.get(name) for name in _READ],

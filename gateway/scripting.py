@@ -65,7 +65,7 @@ class Store:
         :raises RuntimeError: the application runs already.
         """
         settings = self._settings
-        site = Site(settings.site.url, settings.site.prefix, settings.site.language)
+        site = Site(settings.site.url, settings.site.prefix, settings.site.language, settings.server.tls.is_on)
         keep = settings.session.keep_at_sign_in
         storage = SessionStorage(self.sessions, session_cookie(settings), keep_at_sign_in=keep)
         install(app, storage, signed_cookies(self._ring, secure=site.is_https), site)

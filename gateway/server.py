@@ -1,44 +1,61 @@
 """Listeners, worker processes, signals, draining.
 
-One process with one event loop, or several that share the listening socket: a supervisor that serves nothing itself and
-replaces a worker that died. SIGTERM and SIGINT drain: ``/readyz`` turns 503, nothing new is accepted, what runs may
-finish (``server.drain_timeout``), then exit 0.
+One process with one event loop, or several that share the listening sockets. SIGTERM and SIGINT drain: ``/readyz`` turns
+503, nothing new is accepted, what runs may finish (``server.drain_timeout``), then exit 0.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import os
 import signal
 import socket
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiohttp import http_parser, web
 
 from gateway.app import Gateway, build
-from gateway.errors import StartError, StoreUnavailable
-from gateway.front.client import ClientConnection
+from gateway.errors import Problem, SettingsError, StartError, StoreUnavailable
 from gateway.front.door import FrontDoor
+from gateway.front.roles import Door
+from gateway.listeners.arrivals import MakeProtocol, connections_for
+from gateway.listeners.certificates import Certificates
+from gateway.listeners.opening import Listeners
+from gateway.listeners.pairs import Pair
+from gateway.listeners.sockets import BACKLOG, Bound, Place, allow_files, bind, bind_all, url_of
 from gateway.settings import Settings
 from gateway.telemetry.access_log import flush
+from gateway.upstream.tls import TlsError
+from gateway.workers import Supervisor
 
 log = logging.getLogger("gateway.server")
-_BACKLOG = 1024
-_RESTART_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What is there before anything is served: sockets that listen, certificates that were read."""
+
+    bound: Sequence[Bound]
+    manage: socket.socket
+    certificates: Certificates | None
+
+    def close(self) -> None:
+        """Whoever was forked has sockets of its own: with ours open, clients would wait for somebody to accept them."""
+        for sock in (self.manage, *(one.sock for one in self.bound)):
+            sock.close()
 
 
 class _Server(web.Server):
     """Gives every connection to the front door; our own endpoints run behind it."""
 
     front: FrontDoor
+    connect: MakeProtocol
 
     def __call__(self) -> Any:
-        return ClientConnection(self.front)
+        return self.connect()
 
     @property
     def connections(self) -> list[Any]:
@@ -58,7 +75,7 @@ class GatewayRunner(web.AppRunner):
     """An application runner whose connections belong to the front door."""
 
     def __init__(self, gateway: Gateway, settings: Settings) -> None:
-        self._front = gateway.front
+        self._front, self._connect = gateway.front, _connections(gateway.front, gateway.front, settings)
         super().__init__(
             gateway.app, handle_signals=False, access_log=None, shutdown_timeout=settings.server.drain_timeout
         )
@@ -66,26 +83,36 @@ class GatewayRunner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         ours = _Server(made.request_handler, request_factory=made.request_factory)
-        ours.front = self._front
+        ours.front, ours.connect = self._front, self._connect
         return ours
 
 
-def bind(host: str, port: int, option: str) -> socket.socket:
-    """A bound, not yet listening socket.
+def _connections(door: Door, front: FrontDoor, settings: Settings) -> MakeProtocol:
+    server = settings.server
+    return connections_for(door, front.clients, requests=server.keepalive_requests, proxied=server.proxy_protocol)
 
-    :raises StartError: the address is taken or not ours; ``option`` says how to choose another.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+def places_of(settings: Settings) -> list[Place]:
+    """Where to listen; the first is ``server.host`` and ``server.port``."""
+    server = settings.server
+    has_tls, redirect = server.tls.is_on, server.redirect_http
+    places = [Place(server.host, server.port, "--port (server.port)", tls=has_tls)]
+    for one in server.more_listeners:
+        tls = one.tls if one.tls is not None else has_tls and one.unix is None
+        where = (one.host or server.host, one.port or 0, "server.more_listeners")
+        places.append(Place(*where, unix=one.unix, mode=int(one.mode, 8), tls=tls))
+    if redirect.port is not None:
+        places.append(Place(redirect.host or server.host, redirect.port, "server.redirect_http.port", redirects=True))
+    return places
+
+
+def _certificates(settings: Settings) -> Certificates | None:
+    """:raises SettingsError: a file changed since it was checked."""
+    tls = settings.server.tls
     try:
-        sock.bind((host, port))
-        sock.listen(_BACKLOG)
-    except OSError as error:
-        sock.close()
-        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-        raise StartError(f"{host}:{port} {why}; choose another with {option}") from error
-    return sock
+        return Certificates([Pair(*files) for files in tls.pairs], tls.min_version) if tls.is_on else None
+    except TlsError as error:
+        raise SettingsError([Problem("server.tls", error.setting, str(error))]) from error
 
 
 def require_c_parser() -> None:
@@ -100,14 +127,22 @@ def run(settings: Settings, *, on_ready: Callable[[str, str], None] | None = Non
     :raises StartError, gateway.errors.SettingsError: before anything is served.
     """
     require_c_parser()
-    front = bind(settings.server.host, settings.server.port, "--port (server.port)")
+    certificates = _certificates(settings)  # before the workers: they share the keys of the session tickets
+    allow_files(settings.server.max_connections)
     manage = bind(settings.management.host, settings.management.port, "management.port")
-    tell = (lambda: on_ready(_url(front), _url(manage))) if on_ready else (lambda: None)
-    if settings.server.workers == 1:
-        _run_loop(_serve(build(settings), settings, front, manage, tell))
-    else:
-        build(settings)  # what is wrong with the files it names is told before anything is forked
-        _Supervisor(settings, front, manage).run(tell)
+    bound = bind_all(places_of(settings))
+    fronts = " and ".join(one.url for one in bound)
+    tell = (lambda: on_ready(fronts, url_of(manage))) if on_ready else (lambda: None)
+    opened = _Opened(bound, manage, certificates)
+    try:
+        if settings.server.workers == 1:
+            _run_loop(_serve(build(settings), settings, opened, tell))
+        else:
+            build(settings)  # what is wrong with the files it names is told before anything is forked
+            Supervisor(settings.server.workers, partial(_work, settings, opened), opened.close).run(tell)
+    finally:
+        for one in bound:
+            one.remove()
 
 
 def _run_loop(main: Any) -> None:
@@ -124,9 +159,11 @@ def _run_loop(main: Any) -> None:
         flush()  # the lines of what was cut off at the end
 
 
-async def _serve(
-    gateway: Gateway, settings: Settings, front: socket.socket, manage: socket.socket, tell: Callable[[], None]
-) -> None:
+def _work(settings: Settings, opened: _Opened) -> None:
+    _run_loop(_serve(build(settings), settings, opened, lambda: None))
+
+
+async def _serve(gateway: Gateway, settings: Settings, opened: _Opened, tell: Callable[[], None]) -> None:
     signals: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -134,16 +171,26 @@ async def _serve(
     management = web.AppRunner(gateway.management, handle_signals=False, access_log=None, shutdown_timeout=1)
     runner = GatewayRunner(gateway, settings)
     await management.setup()
-    await web.SockSite(management, manage, backlog=_BACKLOG).start()
+    await web.SockSite(management, opened.manage, backlog=BACKLOG).start()
     await runner.setup()
-    await web.SockSite(runner, front, backlog=_BACKLOG).start()
+    listeners = _listeners(gateway, settings, opened.bound)
+    await listeners.open(opened.certificates)
     gateway.phase.name = "serving"
     tell()
     await _warn_without_store(gateway)
     await signals.get()
     gateway.phase.name = "draining"
+    listeners.close()
     await _drain(runner, signals, settings.server.drain_timeout)
     await management.cleanup()
+
+
+def _listeners(gateway: Gateway, settings: Settings, bound: Sequence[Bound]) -> Listeners:
+    front, first = gateway.front, bound[0]
+    port = first.sock.getsockname()[1] if first.place.tls else 443
+    doors: dict[bool, Door] = {False: front, True: gateway.redirect(port)}
+    make = {redirects: _connections(door, front, settings) for redirects, door in doors.items()}
+    return Listeners(bound, make, front.clients, settings.server.head_timeout)
 
 
 async def _warn_without_store(gateway: Gateway) -> None:
@@ -170,67 +217,3 @@ async def _drain(runner: web.AppRunner, signals: asyncio.Queue[int], seconds: fl
     for task in (ending, again):
         task.cancel()
     await asyncio.wait({ending, again})
-
-
-def _url(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-class _Supervisor:
-    """Forks the workers, replaces one that died, and passes the signal to stop on to all."""
-
-    def __init__(self, settings: Settings, front: socket.socket, manage: socket.socket) -> None:
-        self._settings = settings
-        self._sockets = (front, manage)
-        self._workers: set[int] = set()
-        self._stopping = False
-
-    def run(self, tell: Callable[[], None]) -> None:
-        """Returns when every worker has ended after a signal to stop."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
-        for _ in range(self._settings.server.workers):
-            self._fork()
-        tell()
-        while self._workers:
-            self._wait_for_one()
-
-    def _fork(self) -> None:
-        pid = os.fork()
-        if pid:
-            self._workers.add(pid)
-            return
-        status = 1
-        try:
-            self._work()
-            status = 0
-        finally:
-            if status:
-                log.error("a worker failed", exc_info=sys.exc_info())
-            os._exit(status)  # never back into the supervisor's code
-
-    def _work(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-        _run_loop(_serve(build(self._settings), self._settings, *self._sockets, lambda: None))
-
-    def _wait_for_one(self) -> None:
-        try:
-            pid, status = os.wait()
-        except InterruptedError:
-            return
-        self._workers.discard(pid)
-        if not self._stopping:
-            log.error("a worker ended and is replaced", extra={"fields": {"pid": pid, "status": status}})
-            time.sleep(_RESTART_SECONDS)
-            if not self._stopping:
-                self._fork()
-
-    def _stop(self, *_: object) -> None:
-        self._stopping = True
-        for pid in self._workers:
-            try:
-                os.kill(pid, signal.SIGTERM)
-            except ProcessLookupError:
-                continue

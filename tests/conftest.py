@@ -41,10 +41,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 # -- the everyday part (make test-quick) leaves out what starts many servers or tries every order of events
 LONG = {
     "tests/behaviour/test_differential.py",
+    "tests/behaviour/test_listener_tls.py",
+    "tests/behaviour/test_listeners.py",
     "tests/behaviour/test_memory.py",
+    "tests/behaviour/test_open_connections.py",
     "tests/behaviour/test_session_engines.py",
     "tests/behaviour/test_session_keys.py",
     "tests/behaviour/test_sign_in.py",
+    "tests/faults/test_backend_killed.py",
     "tests/faults/test_soak.py",
     "tests/faults/test_no_session_is_lost.py",
     "tests/faults/test_two_gateways.py",

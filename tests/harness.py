@@ -167,7 +167,7 @@ class GatewayProcess:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.output += line
-            if found := re.search(r"listens on (http://\S+)", line):
+            if found := re.search(r"listens on (https?://\S+)", line):
                 self.url = found[1]
             if found := re.search(r"Health: (http://\S+)/readyz", line):
                 self.management = found[1]

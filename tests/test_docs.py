@@ -24,6 +24,7 @@ from gateway.identity.users_file import UserEntry
 from gateway.settings import Settings, settings_from
 from gateway.settings.words import all_settings
 from tests.harness import MASTER, GatewayProcess, make_settings
+from tests.redis_lab import make_ca, make_certificate
 from tests.test_architecture import RULES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -268,6 +269,10 @@ def complete(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     for upstream in data["upstreams"].values():
         for name in ("ca_file", "cert_file", "key_file"):
             upstream.get("tls", {}).pop(name, None)
+    tls = (data.get("server") or {}).get("tls", {})
+    for number, pair in enumerate([tls, *tls.get("certificates", ())] if tls else ()):
+        made = make_certificate(folder, f"c{number}", make_ca(folder, "ca"), host="localhost")
+        pair.update(cert_file=str(made.cert), key_file=str(made.key))
     for name in {"ca_file", "cert_file", "key_file"} & (data.get("redis") or {}).keys():
         (folder / name).touch()
         data["redis"][name] = name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from gateway.app import build
 from gateway.commands.options import File
 from gateway.errors import Problem, SettingsError
 from gateway.identity.users_file import read_users
+from gateway.listeners import pairs
 from gateway.settings import Settings, load_settings
 from gateway.settings.schema import schema_text
 
@@ -30,7 +32,10 @@ def check(config: Path) -> None:
 
 def warnings_of(settings: Settings) -> list[str]:
     """What is allowed, and dangerous; told by ``check`` and at each start."""
-    return [
+    found = [
+        text for pair in settings.server.tls.pairs for text in pairs.warnings_of(pairs.Pair(*pair), datetime.now(UTC))
+    ]
+    return found + [
         f"upstreams.{name}.tls.verify is false: anybody between the gateway and this backend can read and change everything"
         for name, upstream in settings.upstreams.items()
         if not upstream.tls.verify

@@ -82,7 +82,8 @@ def _run(settings: Settings, *, account: launch.FirstAccount | None = None, demo
 
 
 def _warn(settings: Settings) -> None:
-    if settings.site.url is None and settings.server.host not in ("127.0.0.1", "::1", "localhost"):
+    is_plain = settings.site.url is None and not settings.server.tls.is_on
+    if is_plain and settings.server.host not in ("127.0.0.1", "::1", "localhost"):
         text = "site.url is not set: cookies are sent over plain http too; set it to https://… when the site is https"
         logging.getLogger("gateway.server").warning(text)
     for text in warnings_of(settings):

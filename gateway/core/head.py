@@ -24,14 +24,16 @@ _IPV6_CHARS = frozenset("0123456789abcdefABCDEF:.")  # no zone: %eth0 is nobody'
 
 @dataclass(slots=True)
 class RequestHead:
-    """Method, target as received, version, headers in order as bytes, peer address. Nothing of that changes, so one object
-    may stand for all requests that are equal byte for byte (``is_shared``)."""
+    """Method, target as received, version, headers in order as bytes, address of the caller, and the scheme when somebody
+    who knows has told it. Nothing of that changes, so one object may stand for all requests that are equal byte for byte
+    (``is_shared``)."""
 
     method: str
     target: str
     version: tuple[int, int]
     raw: RawHeaders
     peer: str
+    scheme: str = ""
     is_shared: bool = field(default=False, compare=False)
     is_checked: bool = field(default=False, repr=False, compare=False)
     """Has :func:`check_head` found nothing?"""
@@ -53,6 +55,12 @@ class RequestHead:
         if self._by_name is None:
             self._by_name = {name.lower(): value for name, value in self.raw}
         return self._by_name
+
+    def seen_as(self, peer: str, scheme: str) -> RequestHead:
+        """The same request, as coming from somebody else."""
+        told = RequestHead(self.method, self.target, self.version, self.raw, peer, scheme, self.is_shared)
+        told._by_name = self.by_name
+        return told
 
     def has(self, name: bytes) -> bool:
         """Is there a header of this name (lower case)?"""

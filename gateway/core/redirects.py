@@ -51,11 +51,17 @@ def path_of_same_origin(referer: str, origin: str) -> str | None:
 
 def same_origin(value: str, origin: str) -> bool:
     """Do both name the same scheme, host and port? ``null`` is nobody's origin."""
+    theirs = origin_of(value)
+    return theirs is not None and theirs == origin_of(origin)
+
+
+def origin_of(value: str) -> str | None:
+    """The origin of an address (``https://app.example.org``), or None when it has none."""
     try:
-        theirs, ours = ada_url.URL(value), ada_url.URL(origin)
+        origin = ada_url.URL(value).origin
     except ValueError:
-        return False
-    return theirs.origin == ours.origin != "null"
+        return None
+    return origin if origin != "null" else None
 
 
 def with_next(page: str, next_url: str) -> str:

@@ -29,16 +29,18 @@ _CLOSES = frozenset({"bad_request", "bad_version", "too_large", "slow_request", 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where the site is and how it speaks: ``url`` (``scheme://host[:port]``) or None for "as the request says, http"."""
+    """Where the site is and how it speaks: ``url`` (``scheme://host[:port]``) or None for "as the request says, http", or
+    https when our listeners speak TLS (``tls``)."""
 
     url: str | None = None
     prefix: str = "/auth"
     language: LanguageSetting = "auto"
+    tls: bool = False
 
     @property
     def is_https(self) -> bool:
-        """Does the site's own URL say https? Never what a client says."""
-        return self.url is not None and self.url.startswith("https:")
+        """Does the site's own URL say https, or do our listeners speak TLS? Never what a client says."""
+        return self.tls if self.url is None else self.url.startswith("https:")
 
     @property
     def login_url(self) -> str:
@@ -47,7 +49,8 @@ class Site:
 
     def origin(self, head: RequestHead) -> str:
         """Our own origin. Without ``url`` it is what the browser itself calls it: the Host it sent."""
-        return self.url or f"http://{head.headers.get('Host', 'site.invalid')}"
+        scheme = head.scheme or ("https" if self.tls else "http")
+        return self.url or f"{scheme}://{head.headers.get('Host', 'site.invalid')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,8 @@ def _headers(status: int, reason: Reason, site: Site) -> dict[str, str]:
         headers["WWW-Authenticate"] = CHALLENGE
     if status == 405:
         headers["Allow"] = ANY_METHOD
+    if status == 426:  # RFC 6455 §4.4, RFC 9110 §15.5.22
+        headers.update({"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"})
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER)
     return headers

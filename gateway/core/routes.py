@@ -38,6 +38,16 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSocketRules:
+    """``origins``: other sites whose pages may open one (``*``: any); ``idle_timeout``: seconds without a byte; ``activity``:
+    does what the client sends keep its session alive?"""
+
+    origins: frozenset[str] = frozenset()
+    idle_timeout: float = 3600.0
+    activity: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One rule: a path, who may pass, where to, and how."""
 
@@ -54,6 +64,7 @@ class Route:
     refuse: RefusalRules = field(default_factory=RefusalRules)
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
+    websocket: WebSocketRules = field(default_factory=WebSocketRules)
 
 
 class RouteTable:

@@ -10,44 +10,43 @@ one when no answer has begun ``_HALF_CLOSED`` seconds later; a backend's work fo
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
+from gateway.core.sessions import Session
 from gateway.errors import RequestError
 from gateway.front.deadlines import NEVER
-from gateway.front.ending import FLUSH, PIECES, Ending
+from gateway.front.ending import FLUSH, PIECES
 from gateway.front.incoming import Incoming
 from gateway.front.leaving import departure
 from gateway.front.parser import RequestParser
+from gateway.front.peers import unnamed
+from gateway.front.reading import Reading
 from gateway.front.roles import NOBODY, Answering, Door
 from gateway.upstream.sockets import Tcp, address_of
 
-_HIGH_WATER = 64 * 1024  # bytes of a body that wait here at most
 _SMALL_REST = 64 * 1024  # bytes of a refused body that are read to keep the connection
 _TURNS = 16  # pipelined requests that are begun before other connections have their turn
 _HALF_CLOSED = 1.0
 _REST = 5.0  # seconds for that
 
 
-class ClientConnection(Ending, asyncio.Protocol):
+class ClientConnection(Reading, asyncio.Protocol):
     """Made by the listener for each connection."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, address: Callable[[asyncio.BaseTransport], str] = address_of) -> None:
         super().__init__()
         self._door = door
         self._answering: Answering = NOBODY
-        self._parser: RequestParser | None = None
-        self._half_closed = False
-        self._gone_at = NEVER
-        self._stays = True
+        self._half_closed, self._gone_at, self._stays = False, NEVER, True
         self._in_head = self._is_idle = self._turning = self._due = False
-        self.request: Incoming | None = None
-        self.began = self.is_slow = False  # began: the answer to the request under way
-        self.peer = ""
+        self._address, self.peer, self.is_trusted = address, "", False  # is_trusted: a proxy's, says the door
+        self.began = False  # the answer to the request under way
 
     # -- asyncio.Protocol
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of asyncio's
-        self.peer = address_of(transport)
+        self.peer = self._address(transport) or unnamed(transport)
         self._parser = RequestParser(self.peer, self._door.limits, self._door.known_heads)
         self._await_request(False)
         self._door.came(self)
@@ -69,7 +68,7 @@ class ClientConnection(Ending, asyncio.Protocol):
 
     def eof_received(self) -> bool:
         request = self.request
-        if self._ended or (not request.complete if request is not None else not self._has_more):
+        if self._ended or self.is_tls or (not request.complete if request is not None else not self._has_more):
             self._gone()
             return False
         self._half_closed = True
@@ -143,32 +142,11 @@ class ClientConnection(Ending, asyncio.Protocol):
             self.deadline = now + self._door.idle_timeout
         self._in_head, self._is_idle = in_head, not in_head
 
-    def _read_or_pause(self) -> None:
-        """Reads on unless somebody has too much to do: a body that nobody takes, or requests that wait for their turn."""
-        request = self.request
-        if request is None:
-            self.pause(self._has_more or self.is_slow)
-        else:
-            self.pause(self._has_more or request.waiting > _HIGH_WATER)
-
-    def take_body(self) -> bytes:
-        """What there is of the body; more may come then."""
-        assert self.request is not None
-        data = self.request.take()
-        if self._paused:
-            self._read_or_pause()
-        return data
-
     # -- for whoever answers
     @property
     def stays(self) -> bool:
         """May the connection serve another request after this one? Settled before the head of an answer is written."""
         return self._stays and not self._door.draining and (not self._half_closed or self._has_more)
-
-    @property
-    def _has_more(self) -> bool:
-        """Have more requests come already?"""
-        return self._parser is not None and (bool(self._parser.ready) or self._parser.has_more)
 
     def answered_by(self, request: Incoming, answering: Answering) -> None:
         """Somebody else answers this request from now on."""
@@ -239,6 +217,29 @@ class ClientConnection(Ending, asyncio.Protocol):
         """For the end of the process: at once when nothing is under way."""
         if self.request is None and not self._ended:
             self._close()
+
+    def hand_over(self) -> tuple[asyncio.Transport, bytes]:
+        """The connection is somebody else's from now on, with what has come behind the request."""
+        assert self._transport is not None
+        assert self._parser is not None
+        self.pause(True)
+        self.flush()
+        transport, self._transport = self._transport, None
+        self._ended, self._answering, self.request = True, NOBODY, None
+        self._door.left(self)
+        return transport, self._parser.rest()
+
+    def holding(self, now: float) -> Session | None:
+        """See :class:`gateway.front.keeper.Guest`."""
+        return self._answering.holding(now)
+
+    def was_active(self) -> bool:
+        """Requests count when they come."""
+        return False
+
+    def session_ended(self, code: str) -> None:
+        """For whoever answers."""
+        self._answering.session_ended(code)
 
     def cut(self) -> None:
         """There is no more time: whoever answers hears it, and the connection is reset."""

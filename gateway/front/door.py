@@ -21,16 +21,20 @@ from gateway.core.limits import check_limits
 from gateway.core.refusals import ANY_METHOD, refuse, refuse_for
 from gateway.core.request_ids import RequestIds
 from gateway.core.sessions import Session
+from gateway.core.websockets import check_handshake, check_origin
 from gateway.errors import GatewayError, RequestError, StoreUnavailable, UpstreamError
 from gateway.front.answers import OwnAnswer, options_answer
+from gateway.front.balanced import BalancedRelay
 from gateway.front.client import ClientConnection
 from gateway.front.deadlines import Deadlines
 from gateway.front.incoming import HeadLimits, Incoming, KnownHeads
+from gateway.front.keeper import SessionKeeper
 from gateway.front.outgoing import RequestHeads
 from gateway.front.own_words import OwnWords
 from gateway.front.parts import OwnEndpoints, Parts, Patience
 from gateway.front.relay import Relay
 from gateway.front.roles import NOBODY, Answering
+from gateway.front.tunnel import Tunnel, TunnelKeeper
 from gateway.front.way import Way
 from gateway.gate import Forward, Question, Refuse, Serve, Verdict
 from gateway.telemetry.access_log import AccessLine, flush, write_access
@@ -47,8 +51,9 @@ class FrontDoor:
         self, parts: Parts, own: OwnEndpoints, limits: HeadLimits | None = None, patience: Patience | None = None
     ) -> None:
         self._gate = parts.gate
+        self.callers = parts.callers
         self._sessions = parts.sessions
-        self._pools = parts.pools
+        self._upstreams = parts.upstreams
         self._words = OwnWords(parts.refusals, self.done)
         self._cookie_header = parts.cookie_header
         self._counts = parts.counts
@@ -62,6 +67,7 @@ class FrontDoor:
             self.done,
             parts.sessions.renewal_is_due,
             self._renew,
+            TunnelKeeper(self.came, self.left, self.done),
             self.spawn,
         )
         waits = patience or Patience()
@@ -70,7 +76,8 @@ class FrontDoor:
         self.known_heads = KnownHeads()
         self.deadlines = Deadlines()
         self.draining = False
-        self.clients: set[ClientConnection] = set()
+        self.clients = parts.crowd
+        self._keeper = SessionKeeper(parts.sessions, self.clients)
         self._left = asyncio.Event()
 
     # -- a request
@@ -79,6 +86,9 @@ class FrontDoor:
         head = request.head
         line = _line(request, client.peer)
         try:
+            if head is not None and client.is_trusted:
+                head = request.head = self.callers.seen(head)
+                line.peer = head.peer
             if head is None or (request.error is not None and not request.complete):
                 return self._not_http(client, request, line)
             asked = self._gate.ask(head)
@@ -88,6 +98,9 @@ class FrontDoor:
                     return _Asking(self, client, request, line, asked)
                 asked = self._gate.answer(asked, known)
             return self.carry_out(client, request, line, asked)
+        except RequestError as error:
+            request.error = request.error or error
+            return self._not_http(client, request, line)
         except Exception:  # noqa: BLE001  the one place
             return self.unexpected(client, request, line)
 
@@ -119,19 +132,29 @@ class FrontDoor:
     def _forward(self, client: ClientConnection, request: Incoming, line: AccessLine, verdict: Forward) -> Answering:
         head = request.head
         assert head is not None
-        answer = self._goes_no_further(head, request.head_bytes, verdict, line)
+        answer = self._goes_no_further(head, request, verdict, line)
         if answer is not None:
             self._words.say(client, request, line, answer)
             return NOBODY
         if verdict.session is not None:
             self._sessions.note_activity(verdict.session)
-        relay = Relay(self._way, client, request, verdict, self._pools[verdict.route.upstream], line)
+        upstream = self._upstreams[verdict.route.upstream]
+        pool = upstream.only
+        if pool is not None:
+            relay = Relay(self._way, client, request, verdict, pool, line)
+        else:
+            relay = BalancedRelay(self._way, client, request, verdict, upstream, line)
         relay.start()
         return relay
 
-    def _goes_no_further(self, head: RequestHead, size: int, verdict: Forward, line: AccessLine) -> OwnAnswer | None:
+    def _goes_no_further(
+        self, head: RequestHead, request: Incoming, verdict: Forward, line: AccessLine
+    ) -> OwnAnswer | None:
         try:
-            check_limits(head, size, verdict.route.limits)
+            check_limits(head, request.head_bytes, verdict.route.limits)
+            if request.websocket:
+                check_handshake(head, has_body=request.has_body)
+                check_origin(head, self._gate.site.origin(head), verdict.route.websocket.origins)
             if goes_round(head):
                 raise RequestError("loop_detected")
             if remaining_hops(head) == 0:
@@ -168,7 +191,8 @@ class FrontDoor:
         assert request.head is not None
         if isinstance(error, StoreUnavailable | UpstreamError):
             self._failures.note(error, line.route)
-        self._words.refuse(client, request, line, refuse_for(request.head, self._gate.site, error))
+        refusal = refuse_for(request.head, self._gate.site, error, verdict.route.refuse)
+        self._words.refuse(client, request, line, refusal)
 
     def done(self, line: AccessLine, now: float) -> None:
         """The request is over, ``now`` on the loop's clock: it is counted, and its one line logged."""
@@ -201,12 +225,19 @@ class FrontDoor:
         return task
 
     # -- the end of the process
-    def came(self, client: ClientConnection) -> None:
+    def came(self, client: ClientConnection | Tunnel) -> None:
         """A connection."""
         self.clients.add(client)
         self.deadlines.add(client)
+        self._keeper.start()
+        if isinstance(client, ClientConnection):
+            client.is_trusted = self.callers.trusts(client.peer)
+            if self.clients.is_one_too_many(client):
+                self._words.turn_away(client, self._gate.site, tells=self.clients.may_be_told)
+        elif self.draining:
+            asyncio.get_running_loop().call_soon(client.close_when_idle)
 
-    def left(self, client: ClientConnection) -> None:
+    def left(self, client: ClientConnection | Tunnel) -> None:
         """It is closed."""
         self.clients.discard(client)
         self.deadlines.discard(client)
@@ -229,10 +260,11 @@ class FrontDoor:
             client.cut()
         for task in list(self._tasks):
             task.cancel()
+        self._keeper.stop()
         flush()
 
 
-class _Asking:
+class _Asking(Answering):
     """The session of a request is looked up; then somebody else answers."""
 
     def __init__(
@@ -258,12 +290,6 @@ class _Asking:
         self._task.cancel()
         self._line.status, self._line.reason = 499, reason
         self._door.done(self._line, self._client.loop.time())
-
-    def client_slow(self, slow: bool) -> None:
-        """There is no answer yet."""
-
-    def expire(self, now: float) -> None:
-        """The store has its own deadline."""
 
 
 def _line(request: Incoming, peer: str) -> AccessLine:

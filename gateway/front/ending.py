@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.front.deadlines import NEVER
+from gateway.front.deadlines import NEVER, TICK
 from gateway.upstream.outbox import Sender
-from gateway.upstream.sockets import reset_on_close
+from gateway.upstream.sockets import reset_on_close, unsent
 
 _LINGER = 5.0  # as nginx's lingering_timeout: an answer must not be lost to the reset that unread bytes cause
 FLUSH = 60.0
@@ -24,11 +24,17 @@ class Ending(Sender):
         self.deadline = NEVER
         self._paused = self._full = self._breathing = False
         self._ended = False
+        self._patience = NEVER
 
     @property
     def is_over(self) -> bool:
         """Is nobody there any more, or was the last word said?"""
         return self._ended
+
+    @property
+    def is_tls(self) -> bool:
+        """Then nobody can close one half only: an end of what comes is the end (asyncio does not know otherwise)."""
+        return self._transport is not None and not self._transport.can_write_eof()
 
     def pause(self, full: bool) -> None:
         """Stops reading, or reads on."""
@@ -65,19 +71,31 @@ class Ending(Sender):
             return
         self._ended = True
         self.flush()
+        now = self.loop.time()
+        self._patience = now + FLUSH
+        if self.is_tls:  # it says goodbye, and reads on by itself until the other side does so, too; not all of them do
+            transport.close()
+            self.deadline = now + _LINGER if listens else now
+            return
         if not listens:
             transport.close()
-            self.deadline = self.loop.time() + FLUSH
+            self.deadline = self._patience
             return
         self.pause(False)
         if transport.can_write_eof():
             transport.write_eof()
-        self.deadline = self.loop.time() + _LINGER
+        self.deadline = now + _LINGER
 
     def end_at_last(self) -> None:
         """There was time enough to end in order. What was not read by then must not look whole."""
         transport = self._transport
-        if transport is not None:
-            if transport.get_write_buffer_size():
-                reset_on_close(transport)
-            transport.abort()
+        if transport is None:
+            return
+        now, is_tls = self.loop.time(), self.is_tls
+        on_its_way = transport.get_write_buffer_size() or (is_tls and unsent(transport))
+        if is_tls and on_its_way and now < self._patience:
+            self.deadline = now + TICK
+            return
+        if on_its_way:
+            reset_on_close(transport)
+        transport.abort()

@@ -40,6 +40,7 @@ class Incoming:
         "started",
         "upgrade",
         "waiting",
+        "websocket",
     )
 
     def __init__(self, head: RequestHead | None) -> None:
@@ -54,7 +55,7 @@ class Incoming:
         self.chunked = False
         self.length = 0
         self.expects_continue = False
-        self.upgrade = False
+        self.upgrade = self.websocket = False
         self.started = 0.0
         self.listen: Callable[[], None] | None = None
 

@@ -25,6 +25,7 @@ _REMEMBERED, _LONGEST_HOST = 2048, 256
 _WITH_HOPS = frozenset({"OPTIONS", "TRACE"})
 _DATE = len("date")
 _END = b"\r\n"
+_UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
 
 def fields(headers: RawHeaderList) -> bytes:
@@ -40,7 +41,7 @@ class RequestHeads:
         self._scheme = "https" if is_https else "http"
         self._identities: dict[int, tuple[Identity, bytes]] = {}
         self._known: dict[int, tuple[RequestHead, Route, bytes, bytes, bytes]] = {}
-        self._origins: dict[tuple[str, str, tuple[int, int]], tuple[bytes, bytes]] = {}
+        self._origins: dict[tuple[str, str, str, tuple[int, int]], tuple[bytes, bytes]] = {}
 
     def make(self, request: Incoming, verdict: Forward, authority: str, request_id: str) -> bytes:
         """The head for the backend, our own HTTP version in it (RFC 9112 §2.3); ``authority`` is the upstream's own Host."""
@@ -55,6 +56,8 @@ class RequestHeads:
         if user is not None:
             lines.append(self._identity(user))
         lines += (before, request_id.encode(), behind)
+        if request.websocket:
+            lines.append(_UPGRADE)
         lines.append(b"Transfer-Encoding: chunked\r\n\r\n" if request.chunked else _END)
         return b"".join(lines)
 
@@ -73,7 +76,7 @@ class RequestHeads:
             headers.insert(0, (b"Host", told.encode("latin-1")))
         if request.expects_continue or head.method in _WITH_HOPS or head.version != (1, 1):
             self._adapt(request, head, headers)
-        before, behind = self._origins.get((head.peer, host, head.version)) or self._origin(head, host)
+        before, behind = self._origins.get((head.peer, head.scheme, host, head.version)) or self._origin(head, host)
         lines = [b"%b: %b\r\n" % pair for pair in headers]
         lines.insert(0, f"{head.method} {target.forward} HTTP/1.1\r\n".encode("latin-1"))
         if head.is_shared:
@@ -84,12 +87,13 @@ class RequestHeads:
 
     def _origin(self, head: RequestHead, host: str) -> tuple[bytes, bytes]:
         """What tells where requests of one address to one host come from: before and behind the request id."""
-        made = fields(origin_headers(Origin(head.peer, self._scheme, host, "\0"), self._policy, head.version))
+        origin = Origin(head.peer, head.scheme or self._scheme, host, "\0")
+        made = fields(origin_headers(origin, self._policy, head.version))
         before, _, behind = made.partition(b"\0")
         if len(self._origins) >= _REMEMBERED:
             self._origins.clear()
         if len(host) <= _LONGEST_HOST:
-            self._origins[head.peer, host, head.version] = before, behind
+            self._origins[head.peer, head.scheme, host, head.version] = before, behind
         return before, behind
 
     def _adapt(self, request: Incoming, head: RequestHead, headers: RawHeaderList) -> None:
@@ -117,6 +121,12 @@ def interim_head(answer: AnswerHead, own_cookies: frozenset[str]) -> bytes:
     headers, _ = response_headers(answer.headers, own_cookies, "as_is")
     headers = [pair for pair in headers if pair[0].lower() != b"content-length"]  # RFC 9110 §8.6
     return b"HTTP/1.1 %d %b\r\n%b\r\n" % (answer.status, answer.reason, fields(headers))
+
+
+def switch_head(headers: RawHeaderList) -> bytes:
+    """``101``: both ends speak WebSocket behind it (RFC 6455 §4.2.2)."""
+    headers = [pair for pair in headers if pair[0].lower() != b"content-length"]  # RFC 9110 §8.6
+    return b"HTTP/1.1 101 Switching Protocols\r\n%b%b\r\n" % (_UPGRADE, fields(headers))
 
 
 def is_bodiless(method: str, status: int) -> bool:

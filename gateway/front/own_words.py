@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 
 from gateway.core.head import RequestHead
-from gateway.core.refusals import Refusal
+from gateway.core.refusals import Refusal, Site, refuse
+from gateway.core.request_ids import RequestIds
 from gateway.front.answers import OwnAnswer, Refusals, Template, on_the_wire
 from gateway.front.client import ClientConnection
 from gateway.front.incoming import Incoming
@@ -13,6 +16,7 @@ from gateway.gate import Refuse
 from gateway.telemetry.access_log import AccessLine
 
 _TEMPLATES = 4096
+_IDS = RequestIds(os.urandom)
 
 
 class OwnWords:
@@ -43,6 +47,16 @@ class OwnWords:
         line.sent = 0 if is_head else len(answer.body)
         self._done(line, client.loop.time())
         client.finish()
+
+    def turn_away(self, client: ClientConnection, site: Site, *, tells: bool) -> None:
+        """No place for this connection: it is told before it asks, and nothing of it is read; or it is reset."""
+        if not tells:
+            client.abort()
+            return
+        refusal = refuse(RequestHead("", "", (1, 1), (), client.peer), site, "too_many_connections")
+        answer = self._refusals.answer(None, refusal, _IDS.make(time.time()))
+        client.send(on_the_wire(answer, is_head=False, version=(1, 1), stays=False))
+        client.end(listens=True)
 
     def refuse_again(self, client: ClientConnection, request: Incoming, line: AccessLine, verdict: Refuse) -> bool:
         """A refusal that was given before, without making it anew; False: it cannot be."""

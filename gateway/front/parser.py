@@ -13,12 +13,13 @@ from typing import Any
 import httptools
 
 from gateway.core.head import RequestHead
+from gateway.core.websockets import asks_for_websocket
 from gateway.errors import RequestError
 from gateway.front.chunks import ChunkFollower
 from gateway.front.incoming import HeadLimits, Incoming, KnownHeads
 
 _QUIET = 16 * 1024  # bytes of chunk extensions or trailers without any body between them
-_METHOD = re.compile(rb"[\r\n]*[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: \S| ?\Z)")
+_METHOD = re.compile(rb"[\r\n]*(?!PROX)[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: \S| ?\Z)")
 _OLD = (0, 9)
 _WAITING = 16  # requests that are read before the first of them is answered
 _VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
@@ -35,6 +36,8 @@ class RequestParser:
         self.ready: deque[Incoming] = deque()
         self.broken = False
         self._goes_on = True
+        self._holds = False
+        """May what follows be no HTTP?"""
         self._current: Incoming | None = None
         self._url = b""
         self._raw: list[tuple[bytes, bytes]] = []
@@ -67,7 +70,9 @@ class RequestParser:
             data, self._rest = self._rest + data, b""
         at, size = 0, len(data)
         while at < size and not self.broken:
-            if len(self.ready) >= _WAITING and self._current is None:  # the last one's body is nobody else's business
+            if (
+                self._holds or len(self.ready) >= _WAITING
+            ) and self._current is None:  # the last one's body is not held up
                 self._rest = data[at:]
                 return
             if self._current is None and not self._head:
@@ -145,6 +150,11 @@ class RequestParser:
         self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
         request.complete, self._current, self._resuming = False, request, False
 
+    def rest(self) -> bytes:
+        """What was not looked at; it is not this parser's any more."""
+        rest, self._rest = self._rest, b""
+        return rest
+
     def cut(self, error: RequestError) -> None:
         """The rest of the request is not waited for."""
         self._fail(error)
@@ -207,7 +217,9 @@ class RequestParser:
         by_name = head.by_name
         request.keep_alive = parser.should_keep_alive() and version == (1, 1)
         self._goes_on = request.keep_alive
-        request.upgrade = b"upgrade" in by_name
+        if b"upgrade" in by_name:
+            request.upgrade, request.websocket = True, asks_for_websocket(head)
+            self._holds = request.websocket
         if b"transfer-encoding" in by_name:
             request.chunked = True
         elif b"content-length" in by_name:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.core.callers import Callers
 from gateway.core.headers import HeaderPolicy
 from gateway.core.sessions import Session
 from gateway.front.answers import Refusals
 from gateway.front.client import ClientConnection
+from gateway.front.crowd import Crowd
 from gateway.front.incoming import Incoming
 from gateway.front.roles import Answering
 from gateway.gate import Gate, Serve
 from gateway.store.sessions import Sessions
 from gateway.telemetry.access_log import AccessLine
 from gateway.telemetry.metrics import RequestCounts
-from gateway.upstream.pool import Pool
+from gateway.upstream.upstream import Upstream
 
 
 class OwnEndpoints(Protocol):
@@ -47,8 +49,10 @@ class Parts:
 
     gate: Gate
     sessions: Sessions
-    pools: Mapping[str, Pool]
+    upstreams: Mapping[str, Upstream]
     policy: HeaderPolicy
     refusals: Refusals
     cookie_header: CookieHeader
     counts: RequestCounts
+    callers: Callers
+    crowd: Crowd = field(default_factory=Crowd)

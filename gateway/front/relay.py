@@ -7,54 +7,26 @@ body, and the method may be repeated (RFC 9110 §9.2.2; hazard D17).
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from gateway.core.headers import RawHeaderList, response_headers
 from gateway.core.sessions import Session
-from gateway.errors import GatewayError, RequestError, UpstreamError
-from gateway.front.client import ClientConnection
-from gateway.front.deadlines import NEVER
-from gateway.front.incoming import Incoming
-from gateway.front.outgoing import answer_start, interim_head
-from gateway.front.way import Way
-from gateway.gate import Forward
-from gateway.telemetry.access_log import AccessLine
+from gateway.core.websockets import is_accepted
+from gateway.errors import RequestError, UpstreamError
+from gateway.front.exchange import Exchange
+from gateway.front.outgoing import answer_start, interim_head, switch_head
+from gateway.front.tunnel import Tunnel, TunnelKeeper
+from gateway.upstream.answer import AnswerHead
 from gateway.upstream.connection import Connection
-from gateway.upstream.pool import Pool
 
 log = logging.getLogger("gateway.forward")
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
-class Relay:
+class Relay(Exchange):
     """Answers one request; made, then :meth:`start`."""
 
-    __slots__ = (
-        "_chunked", "_client", "_connection", "_ends", "_head", "_holding", "_limit", "_line", "_over", "_pool", "_repeatable",
-        "_request", "_sent", "_started", "_task", "_told", "_verdict", "_way",
-    )  # fmt: skip
-
-    def __init__(
-        self, way: Way, client: ClientConnection, request: Incoming, verdict: Forward, pool: Pool, line: AccessLine
-    ) -> None:
-        assert request.head is not None
-        self._head = request.head
-        self._way = way
-        self._client = client
-        self._request = request
-        self._verdict = verdict
-        self._pool = pool
-        self._line = line
-        self._connection: Connection | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._sent = not request.has_body
-        self._told = self._chunked = self._holding = self._over = False
-        self._repeatable = False
-        self._started = client.loop.time()
-        total = verdict.route.timeouts.total
-        self._ends = NEVER if total is None else self._started + total
-        self._limit = verdict.route.limits.body
+    __slots__ = ()
 
     # -- the request
     def start(self) -> None:
@@ -66,7 +38,7 @@ class Relay:
         if kept is None:
             self._connect()
         else:
-            self._repeatable = self._sent and self._head.method in _IDEMPOTENT
+            self._repeatable = self._sent and self._head.method in IDEMPOTENT
             self._begin(kept)
 
     def _connect(self) -> None:
@@ -79,7 +51,7 @@ class Relay:
             connection = await self._pool.connect(self._verdict.route.timeouts.connect)
         except UpstreamError as error:
             self._task = None
-            self._fail(error)
+            self._unreachable(error)
             return
         self._task = None
         if self._over:
@@ -87,10 +59,13 @@ class Relay:
         else:
             self._begin(connection)
 
+    def _unreachable(self, error: UpstreamError) -> None:
+        self._fail(error)
+
     def _begin(self, connection: Connection) -> None:
         """The head, and what of the body is there already, in one write."""
         self._connection = connection
-        connection.begin(self, is_head=self._head.method == "HEAD")
+        connection.begin(self, is_head=self._head.method == "HEAD", may_switch=self._request.websocket)
         data = self._way.heads.make(self._request, self._verdict, self._pool.address.authority, self._line.request_id)
         if self._sent:
             connection.write(data)
@@ -184,12 +159,39 @@ class Relay:
     def _tell_with(self, connection: Connection, headers: RawHeaderList) -> None:
         answer, client = connection.answer.head, self._client
         assert answer is not None
+        if answer.status == 101:
+            self._switch(connection, answer, headers)
+            return
         stays = client.settle(reads_body=not self._sent)
         start, self._chunked, until_close = answer_start(self._head, answer, headers, stays=stays)
         if until_close:
             client.no_more()
         self._told = True
         self._pass_on(connection, start)
+
+    def _switch(self, connection: Connection, answer: AnswerHead, headers: RawHeaderList) -> None:
+        """Both ends speak WebSocket from now on."""
+        if not connection.is_open or not is_accepted(self._head, answer.headers):
+            self._fail(
+                UpstreamError("upstream_nonsense", f"{self._pool.address}: its 101 does not answer the handshake")
+            )
+            return
+        route = self._verdict.route
+        tunnel = Tunnel(
+            self._tunnel_keeper(),
+            self._line,
+            self._verdict.session,
+            idle=route.websocket.idle_timeout,
+            patience=route.timeouts.between_bytes,
+            active=route.websocket.activity,
+        )
+        self._client.send(switch_head(headers))
+        self._leave()
+        (client, early), (backend, late) = self._client.hand_over(), connection.hand_over()
+        tunnel.begin(client, backend, early=early, late=late, slow=(self._client.is_slow, connection.is_slow))
+
+    def _tunnel_keeper(self) -> TunnelKeeper:
+        return self._way.tunnels
 
     def _pass_on(self, connection: Connection, start: bytes) -> None:
         """What there is of the body, with the head before it and the end behind it, in one write."""
@@ -216,22 +218,6 @@ class Relay:
             self._connection.hold(slow)
             self._patience()
 
-    # -- the end
-    def _finish(self, connection: Connection) -> None:
-        self._leave()
-        self._pool.give_back(connection, reusable=self._sent)
-        self._way.done(self._line, self._client.loop.time())
-        self._client.finish()
-
-    def _leave(self) -> None:
-        self._over = True
-        self._line.upstream_seconds = self._client.loop.time() - self._started
-        self._connection = None
-        self._request.listen = None
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-
     def _broke(self, connection: Connection, error: Exception) -> None:
         """The backend closed, or spoke nonsense."""
         nonsense = isinstance(error, UpstreamError)
@@ -246,49 +232,3 @@ class Relay:
         else:
             code = "upstream_nonsense" if connection.answer.began else "upstream_unreachable"
             self._fail(UpstreamError(code, f"{self._pool.address}: {error}"))
-
-    def _fail(self, error: GatewayError) -> None:
-        connection, told = self._connection, self._told
-        self._leave()
-        if connection is not None:
-            self._pool.give_back(connection, reusable=False)
-        if not told:
-            self._way.fail(self._client, self._line, self._verdict, error)
-            return
-        cause = getattr(error, "cause", "")
-        self._line.reason = error.reason.code
-        log.warning("an answer broke off", extra={"fields": {"route": self._line.route, "cause": cause}})
-        self._client.abort()
-        self._way.done(self._line, self._client.loop.time())
-
-    def client_gone(self, reason: str) -> None:
-        """Nobody waits any more: the backend's request ends, too."""
-        connection = self._connection
-        self._leave()
-        if connection is not None:
-            self._pool.give_back(connection, reusable=False)
-        self._line.status, self._line.reason = 499, reason
-        self._way.done(self._line, self._client.loop.time())
-
-    # -- patience
-    def _patience(self) -> None:
-        """The connection's deadline, from now on."""
-        waits = self._verdict.route.timeouts
-        waiting = self._sent and not self._told
-        seconds = waits.first_byte if waiting else waits.between_bytes
-        deadline = self._client.loop.time() + seconds
-        self._client.wait_until(deadline if deadline < self._ends else self._ends)
-
-    def expire(self, now: float) -> None:
-        """Too slow: the client that owes a body or does not read, or the backend."""
-        connection, route = self._connection, self._verdict.route
-        where = self._pool.address
-        if now >= self._ends:
-            self._fail(UpstreamError("upstream_timeout", f"{where}: no whole answer in {route.timeouts.total:g} s"))
-        elif self._told and self._client.is_slow:
-            self.client_gone("client_gone")
-            self._client.abort()
-        elif self._sent or connection is None or connection.is_slow:
-            self._fail(UpstreamError("upstream_timeout", f"{where}: no answer in time"))
-        else:
-            self._fail(RequestError("slow_request"))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.core.callers import Callers
+from gateway.core.sessions import Session
 from gateway.front.incoming import HeadLimits, Incoming, KnownHeads
 
 if TYPE_CHECKING:
     from gateway.front.client import ClientConnection
 
 
-class Answering(Protocol):
-    """Whoever answers the request under way."""
+class Answering:
+    """Whoever answers the request under way; as it stands here, nobody."""
+
+    __slots__ = ()
 
     def client_gone(self, reason: str) -> None:
         """The client left (``client_gone``) or is cut off (``drain_timeout``); not called after ``finish`` or ``abort``."""
@@ -23,6 +26,16 @@ class Answering(Protocol):
     def expire(self, now: float) -> None:
         """The connection's deadline, which it has set, is past."""
 
+    def holding(self, now: float) -> Session | None:
+        """The session that the answer hangs on, when it takes longer than a moment (:mod:`gateway.front.keeper`)."""
+        return None
+
+    def session_ended(self, code: str) -> None:
+        """That session is over, for the reason with this code."""
+
+
+NOBODY = Answering()
+
 
 class Door(Protocol):
     """Decides, and finds somebody to answer."""
@@ -31,7 +44,11 @@ class Door(Protocol):
     known_heads: KnownHeads
     head_timeout: float
     idle_timeout: float
-    draining: bool
+    callers: Callers
+
+    @property
+    def draining(self) -> bool:
+        """Does nothing new begin?"""
 
     def came(self, client: ClientConnection) -> None:
         """A connection."""
@@ -41,20 +58,3 @@ class Door(Protocol):
 
     def begin(self, client: ClientConnection, request: Incoming) -> Answering:
         """The next request, in its turn."""
-
-
-@dataclass(slots=True, eq=False)
-class _Waiting(Answering):
-    """Nobody answers now."""
-
-    def client_gone(self, reason: str) -> None:
-        """Nothing to end."""
-
-    def client_slow(self, slow: bool) -> None:
-        """Nothing to slow down."""
-
-    def expire(self, now: float) -> None:
-        """The connection itself ends."""
-
-
-NOBODY = _Waiting()

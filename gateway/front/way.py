@@ -12,6 +12,7 @@ from gateway.core.sessions import Session
 from gateway.errors import GatewayError
 from gateway.front.client import ClientConnection
 from gateway.front.outgoing import RequestHeads
+from gateway.front.tunnel import TunnelKeeper
 from gateway.gate import Forward
 from gateway.telemetry.access_log import AccessLine
 
@@ -21,7 +22,7 @@ Renew = Callable[[Session, str, int, RawHeaderList], Awaitable[RawHeaderList]]
 @dataclass(frozen=True, slots=True)
 class Way:
     """What every relay needs. ``fail`` answers for it before an answer has begun, ``done`` logs; ``renewal_is_due`` and
-    ``renew``: the session's new cookie, beside the backend's answer."""
+    ``renew``: the session's new cookie, beside the backend's answer; ``tunnels`` keeps WebSockets."""
 
     policy: HeaderPolicy
     heads: RequestHeads
@@ -29,4 +30,5 @@ class Way:
     done: Callable[[AccessLine, float], None]
     renewal_is_due: Callable[[Session], bool]
     renew: Renew
+    tunnels: TunnelKeeper
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]

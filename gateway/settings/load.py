@@ -12,9 +12,12 @@ from pydantic import SecretStr, ValidationError
 
 from gateway.core.keys import parse_ring
 from gateway.errors import Problem, SettingsError
+from gateway.listeners.pairs import Pair, load
+from gateway.settings.listening import ListenerSettings, TlsSettings
 from gateway.settings.model import Settings
-from gateway.settings.rules import ACCESS_BRANCHES, UpstreamSettings
+from gateway.settings.rules import ACCESS_BRANCHES
 from gateway.settings.sources import PREFIX, Loc, Places, overlay_environment
+from gateway.settings.upstreams import UpstreamSettings
 from gateway.settings.whole import check_whole
 from gateway.settings.words import is_listed, words
 from gateway.settings.yaml_file import read_yaml
@@ -63,6 +66,7 @@ def _settings(data: dict[str, Any], environment: Mapping[str, str], checks: _Che
     check_whole(data, checks.add)
     _check_named_files(data, checks)
     _check_backend_tls(data, checks)
+    _check_listener_tls(data, checks)
     if checks.problems or settings is None:
         raise SettingsError(sorted(checks.problems, key=lambda problem: _line_order(problem.where)))
     return _with_absolute_paths(settings, checks.folder)
@@ -148,6 +152,24 @@ def _check_backend_tls(data: dict[str, Any], checks: _Checks) -> None:
                 checks.add(("upstreams", name, "tls", error.setting), str(error))
 
 
+def _check_listener_tls(data: dict[str, Any], checks: _Checks) -> None:
+    server = data.get("server")
+    tls = server.get("tls") if isinstance(server, dict) else None
+    given = tls if isinstance(tls, dict) else {}
+    more = given.get("certificates")
+    listed = [
+        (("server", "tls", "certificates", n), row) for n, row in enumerate(more if isinstance(more, list) else ())
+    ]
+    pairs: list[tuple[Loc, Any]] = [(("server", "tls"), given), *listed]
+    for loc, pair in pairs:
+        files = [pair.get(name) for name in ("cert_file", "key_file")] if isinstance(pair, dict) else []
+        if len(files) == 2 and all(isinstance(file, str) for file in files):
+            try:
+                load(Pair(*(checks.folder / str(file) for file in files)))
+            except TlsError as error:
+                checks.add((*loc, error.setting), str(error))
+
+
 def _validate(data: Mapping[str, Any], checks: _Checks) -> Settings | None:
     try:
         return Settings.model_validate(data)
@@ -169,7 +191,10 @@ def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
     sql = settings.sql.model_copy(update={"url": _absolute_sqlite(settings.sql.url, folder)})
     redis = settings.redis.model_copy(update=files)
     upstreams = {name: _with_absolute_tls(upstream, folder) for name, upstream in settings.upstreams.items()}
-    update = {"users": users, "redis": redis, "session": session, "sql": sql, "upstreams": upstreams}
+    more = tuple(_with_absolute_socket(one, folder) for one in settings.server.more_listeners)
+    tls = _with_absolute_certificates(settings.server.tls, folder)
+    server = settings.server.model_copy(update={"tls": tls, "more_listeners": more})
+    update = {"users": users, "redis": redis, "session": session, "sql": sql, "upstreams": upstreams, "server": server}
     return settings.model_copy(update=update)
 
 
@@ -177,6 +202,19 @@ def _with_absolute_tls(upstream: UpstreamSettings, folder: Path) -> UpstreamSett
     tls = upstream.tls
     files = {name: folder / path for name in _REDIS_FILES if (path := getattr(tls, name)) is not None}
     return upstream.model_copy(update={"tls": tls.model_copy(update=files)})
+
+
+def _with_absolute_certificates(tls: TlsSettings, folder: Path) -> TlsSettings:
+    def absolute(one: Any) -> dict[str, Any]:
+        found = {name: getattr(one, name) for name in ("cert_file", "key_file")}
+        return {name: folder / path for name, path in found.items() if path is not None}
+
+    more = tuple(one.model_copy(update=absolute(one)) for one in tls.certificates)
+    return tls.model_copy(update={**absolute(tls), "certificates": more})
+
+
+def _with_absolute_socket(one: ListenerSettings, folder: Path) -> ListenerSettings:
+    return one if one.unix is None else one.model_copy(update={"unix": folder / one.unix})
 
 
 def _absolute_sqlite(url: SecretStr | None, folder: Path) -> SecretStr | None:

@@ -10,12 +10,16 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
+from gateway.core.callers import UNIX, as_network
+from gateway.core.hosts import Hosts, is_pattern
 from gateway.core.keys import parse_ring
 from gateway.core.redirects import safe_next
-from gateway.settings.rules import RouteSettings, UpstreamSettings
+from gateway.settings.listening import ListenerSettings, RedirectSettings, TlsSettings
+from gateway.settings.rules import RouteSettings
 from gateway.settings.stores import RedisSettings, SessionSettings, SqlSettings
+from gateway.settings.upstreams import UpstreamSettings
 from gateway.settings.values import (
     Port,
     Seconds,
@@ -40,6 +44,9 @@ class SiteSettings(Slice):
         None,
         description="The site's address, https://www.example.org: makes cookies Secure, turns HSTS on. None: http, any Host.",
     )
+    hosts: Words = Field(
+        (), description="Names of the site, as in Host: www.example.org or *.example.org; others get 421. None: any."
+    )
     language: Literal["auto", "en", "zh"] = Field(
         "auto", description="Language of messages and pages: auto (by Accept-Language, else English), en or zh."
     )
@@ -52,6 +59,16 @@ class SiteSettings(Slice):
     @classmethod
     def _check_url(cls, value: str | None) -> str | None:
         return check_site_url(value) if value else None
+
+    @field_validator("hosts")
+    @classmethod
+    def _check_hosts(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not all(map(is_pattern, value)):
+            raise ValueError("must be names like www.example.org or *.example.org; a port may stand behind one")
+        url = info.data.get("url")
+        if value and url and not Hosts(value).allows(url.partition("://")[2]):
+            raise ValueError("must have the host of site.url among them")
+        return value
 
     @field_validator("prefix")
     @classmethod
@@ -75,6 +92,38 @@ class ServerSettings(Slice):
     max_header_bytes: Whole = Field(
         16384, ge=1024, le=1048576, description="Bytes: the longest request line and the longest header field."
     )
+    tls: TlsSettings = TlsSettings()
+    redirect_http: RedirectSettings = RedirectSettings()
+    more_listeners: tuple[ListenerSettings, ...] = Field((), description="More listeners beside host and port.")
+    max_connections: Whole = Field(16384, ge=0, description="Connections in each process; more get 503. 0: any number.")
+    max_connections_per_address: Whole = Field(
+        0, ge=0, description="Connections from one address in each process, trusted proxies aside. 0: any number."
+    )
+    keepalive_requests: Whole = Field(
+        0, ge=0, description="Requests on one connection, which is closed then. 0: any number."
+    )
+    trusted_proxies: Words = Field(
+        (),
+        description="Proxies in front, as addresses, networks (10.0.0.0/8) or unix; they tell who is calling. None: nobody.",
+    )
+    proxy_protocol: bool = Field(
+        False, description="true: every connection begins with a PROXY header (v1 or v2) of one of trusted_proxies."
+    )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in value:
+            if proxy != UNIX:
+                as_network(proxy)
+        return value
+
+    @field_validator("proxy_protocol")
+    @classmethod
+    def _check_proxy_protocol(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not info.data.get("trusted_proxies", True):
+            raise ValueError("needs server.trusted_proxies: from nobody else such a header is taken")
+        return value
 
 
 class ManagementSettings(Slice):

@@ -1,69 +1,14 @@
-"""The settings of backends and rules: who may go where, and how a route says no."""
+"""The settings of rules: who may go where, and how a route says no."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from gateway.settings.values import Seconds, Slice, Whole, Words, check_decoded_path, check_upstream_url
-from gateway.upstream.address import is_name_or_address
-
-
-class UpstreamTlsSettings(Slice):
-    """TLS to an https:// backend."""
-
-    ca_file: Path | None = Field(None, description="Certificates to trust for this backend instead of the system's.")
-    cert_file: Path | None = Field(None, description="The gateway's own certificate, for a backend that asks for one.")
-    key_file: Path | None = Field(None, description="The key of cert_file for this backend, without a password.")
-    server_name: str | None = Field(
-        None, description="The name to ask for (SNI) and to find in the backend's certificate; none: the host of url."
-    )
-    verify: bool = Field(
-        True, description="false: any certificate will do, and who sits in between can read and change everything."
-    )
-
-    @field_validator("key_file")
-    @classmethod
-    def _check_pair(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if "cert_file" in info.data and (info.data["cert_file"] is None) != (value is None):
-            raise ValueError("cert_file and key_file go together")
-        return value
-
-    @field_validator("server_name")
-    @classmethod
-    def _check_server_name(cls, value: str | None) -> str | None:
-        if value is not None and (not is_name_or_address(value) or value.endswith(".")):
-            raise ValueError("must be a host name or an address, without a port and without a dot at its end")
-        return value
-
-    @field_validator("verify")
-    @classmethod
-    def _check_verify(cls, value: bool, info: ValidationInfo) -> bool:
-        if not value and info.data.get("ca_file"):
-            raise ValueError("with verify: false nobody looks at ca_file: give one of the two")
-        return value
-
-
-class UpstreamSettings(Slice):
-    """A backend."""
-
-    url: str = Field(description="Where the backend listens: http://HOST:PORT, https://HOST:PORT or unix:/PATH.")
-    tls: UpstreamTlsSettings = UpstreamTlsSettings()
-
-    @field_validator("url")
-    @classmethod
-    def _check_url(cls, value: str) -> str:
-        return check_upstream_url(value)
-
-    @field_validator("tls")
-    @classmethod
-    def _check_tls(cls, value: UpstreamTlsSettings, info: ValidationInfo) -> UpstreamTlsSettings:
-        if value.model_fields_set and not info.data.get("url", "https:").startswith("https:"):
-            raise ValueError("is for https:// backends only")
-        return value
+from gateway.core.redirects import origin_of
+from gateway.settings.values import Seconds, Slice, Whole, Words, check_decoded_path
 
 
 class AccessSettings(Slice):
@@ -130,6 +75,24 @@ class LimitSettings(Slice):
     body: Whole = Field(1073741824, ge=0, description="Bytes of the body; more is 413.")
 
 
+class WebSocketSettings(Slice):
+    """WebSockets."""
+
+    origins: Words = Field(
+        (), description='Other sites whose pages may open one, like https://app.example.org; "*": any.'
+    )
+    idle_timeout: Seconds = Field(3600.0, description="Seconds without a byte either way after which one is closed.")
+    activity: bool = Field(True, description="true: what the client sends keeps its session alive, as requests do.")
+
+    @field_validator("origins")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and (origin_of(origin) is None or origin_of(origin) != origin):
+                raise ValueError(f"{origin!r} is no origin like https://app.example.org")
+        return value
+
+
 class RouteSettings(Slice):
     """One rule: a path, who may pass, where to."""
 
@@ -159,6 +122,7 @@ class RouteSettings(Slice):
     refuse: RefuseSettings = RefuseSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
+    websocket: WebSocketSettings = WebSocketSettings()
 
     @field_validator("path")
     @classmethod

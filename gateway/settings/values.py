@@ -19,13 +19,13 @@ def _number(value: object) -> object:
     return value
 
 
-_NO_FLAG = BeforeValidator(_number)
-Whole = Annotated[int, _NO_FLAG]
-Port = Annotated[int, Field(ge=0, le=65535), _NO_FLAG]
-Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False), _NO_FLAG]
-ShortSeconds = Annotated[float, Field(gt=0, le=30, allow_inf_nan=False), _NO_FLAG]
-WholeSeconds = Annotated[int, Field(gt=0, le=10 * 366 * 86400), _NO_FLAG]
-SecondsOrNone = Annotated[int, Field(ge=0, le=10 * 366 * 86400), _NO_FLAG]
+NO_FLAG = BeforeValidator(_number)
+Whole = Annotated[int, NO_FLAG]
+Port = Annotated[int, Field(ge=0, le=65535), NO_FLAG]
+Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False), NO_FLAG]
+ShortSeconds = Annotated[float, Field(gt=0, le=30, allow_inf_nan=False), NO_FLAG]
+WholeSeconds = Annotated[int, Field(gt=0, le=10 * 366 * 86400), NO_FLAG]
+SecondsOrNone = Annotated[int, Field(ge=0, le=10 * 366 * 86400), NO_FLAG]
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _REDIS_OPTIONS = frozenset({"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"})
 

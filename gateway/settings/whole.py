@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gateway.settings.model import ManagementSettings, ServerSettings, SiteSettings
+from gateway.settings.listening import check_listening
+from gateway.settings.model import ServerSettings, SiteSettings
 from gateway.settings.sources import Loc
 from gateway.settings.stores import SessionSettings
 
@@ -25,7 +26,8 @@ def check_whole(data: dict[str, Any], add: Add) -> None:
         add(("routes",), "no routes: everything would be 404")
     if data.get("upstreams") in (None, {}):
         add(("upstreams",), "no upstream: there is nothing to stand in front of")
-    _check_listeners(data, add)
+    check_listening(data, add)
+    _check_addresses(data, add)
     _check_routes(data, add)
     _check_aliases(data, add)
     _check_session(data, add)
@@ -35,7 +37,8 @@ def check_whole(data: dict[str, Any], add: Add) -> None:
 
 def _check_session(data: dict[str, Any], add: Add) -> None:
     session, cookie = _at(data, "session"), _at(data, "session", "cookie")
-    https = str(_at(data, "site").get("url") or "").startswith("https:")
+    tls, url = _at(data, "server", "tls"), _at(data, "site").get("url")
+    https = str(url).startswith("https:") if url else bool(tls.get("cert_file") or tls.get("certificates"))
     if cookie.get("samesite") == "None" and not https:
         add(("session", "cookie", "samesite"), "None works on https sites only (site.url)")
     if cookie.get("secure") is True and not https:
@@ -103,16 +106,6 @@ def _is_below(path: str, prefix: str) -> bool:
     return (path + "/").startswith(prefix + "/")
 
 
-def _check_listeners(data: dict[str, Any], add: Add) -> None:
-    def address(section: str, default: ServerSettings | ManagementSettings) -> tuple[str, str]:
-        given = _at(data, section)
-        return str(given.get("host") or default.host), str(given.get("port", default.port))
-
-    manage = address("management", ManagementSettings())
-    if manage == address("server", ServerSettings()) and manage[1] != "0":
-        add(("management", "port"), "the same address and port as server")
-
-
 def _check_routes(data: dict[str, Any], add: Add) -> None:
     upstreams, prefix = [str(name) for name in _at(data, "upstreams")], _prefix(data)
     seen: dict[str, int] = {}
@@ -136,6 +129,12 @@ def _check_limits(limits: dict[str, Any], server: dict[str, Any], loc: Loc, add:
     line = _number(server.get("max_header_bytes", ServerSettings().max_header_bytes))
     if _number(limits.get("target", 0)) > line:
         add((*loc, "limits", "target"), f"no line is longer than server.max_header_bytes, which is {line:.0f}")
+
+
+def _check_addresses(data: dict[str, Any], add: Add) -> None:
+    for name, upstream in _at(data, "upstreams").items():
+        if isinstance(upstream, dict) and upstream.get("url") is None and not upstream.get("servers"):
+            add(("upstreams", name, "url"), "is needed")
 
 
 def _check_upstream(name: object, upstreams: list[str], loc: Loc, add: Add) -> None:

@@ -148,6 +148,10 @@ class CookieSessions(Sessions):
             return judged
         return Lost(note) if note else judged
 
+    async def watch(self, session: Session) -> Session | Lost:
+        """Its cookie is not here to say when it was last seen, so being idle does not end what is open."""
+        return await self.reload(replace(session, last_seen=self._clock()))
+
     async def find_id(self, session_id: bytes) -> Session | Lost:
         """Nothing is kept here that could be found."""
         return Lost("unknown_session")

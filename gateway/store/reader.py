@@ -24,6 +24,7 @@ from gateway.store.values import Pointer, Replaced, SealBroken, UnknownKey, Valu
 
 log = logging.getLogger("gateway.sessions")
 _HOPS = 3
+_MOVES = 8
 NOTES = frozenset({"revoked", "replaced", "expired_idle", "expired_absolute", "expired_age"})
 _TEXTS_KEPT = 20_000
 
@@ -196,6 +197,50 @@ class SessionReader:
             handle = sha256(b"handle" + name).hexdigest()[:12]  # of its own: it was lost with the card
             card = Card(handle, created=record.created, last_seen=last_seen, **who)
         return Session(session_id, record, last_seen, card, version_of(kept.value))
+
+    # -- watching over one that is in use already (an open WebSocket)
+    def watched(self, session: Session, *, asked: bool) -> Session | Lost | None:
+        """As :meth:`known`, but nobody presents an id. ``asked``: the store was, within ``touch_interval``."""
+        if not self._belief.in_cache():
+            return None
+        known = self._cache.get(session.id)
+        if known is None or (needs_touch(known, self.policy, self._clock()) and not asked):
+            return None
+        found = self._judged(known)
+        return None if found == Lost("expired_idle") else found  # another process may have seen it in use
+
+    async def watch(self, session: Session) -> Session | Lost:
+        """The same session as it is now, from the store and under whatever id: the one that is told may be an older one.
+
+        :raises StoreUnavailable: when the store does not answer.
+        """
+        current = session.id
+        for _ in range(_MOVES):
+            found = await self._look_up(current)
+            if found == Lost("replaced"):
+                found = await self._replaced_by(current)
+            if isinstance(found, Session):
+                return self._judged(found)
+            if isinstance(found, Lost):
+                again = await self._found_again(session) if found.code == "unknown_session" else None
+                return found if again is None else self._judged(again)
+            current = found.id
+        return Lost("unknown_session")
+
+    async def _replaced_by(self, session_id: bytes) -> Pointer | Lost:
+        name = name_of(session_id)
+        (kept,) = await self.engine.load([name])
+        if isinstance(kept, Gone):
+            return Lost(kept.note if kept.note in NOTES else "unknown_session")
+        try:
+            found = self._values.open(session_id, name, kept.value)
+        except (SealBroken, UnknownKey):
+            return Lost("replaced")
+        return Pointer(found.id) if isinstance(found, Replaced | Pointer) and found.id else Lost("replaced")
+
+    async def _found_again(self, session: Session) -> Session | None:
+        """It got other ids while nobody could look, and the way to them is gone: is it in its user's list?"""
+        return None
 
     def _judged(self, session: Session) -> Session | Lost:
         over = why_over(session.record, session.last_seen, self.policy, self._clock())

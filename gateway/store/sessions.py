@@ -68,6 +68,14 @@ class Sessions(SessionWriter):
             return found
         return self._judged(found if found.moved else replace(found, came_from=session.came_from))
 
+    async def _found_again(self, session: Session) -> Session | None:
+        if session.record.user is None or self.users is None or not session.card.handle:
+            return None
+        for listed in await self.users.of(session.record.user):
+            if listed.card.handle == session.card.handle:
+                return replace(session, last_seen=listed.card.last_seen)
+        return None
+
     async def exists(self, session_id: bytes) -> bool:
         """Is there a living session with this id?"""
         return isinstance(await self.find_id(session_id), Session)
@@ -126,7 +134,7 @@ class Sessions(SessionWriter):
         :raises SessionInterrupted: nothing is there.
         """
         name = name_of(session.id)
-        value = self._values.replaced(session.id, name, name_of(new.id) if new else None)
+        value = self._values.replaced(session.id, name, new.id if new else None)
         for attempt in range(_WRITES_TRIED):
             outcome = await self.engine.update(name, value, b"", _REPLACED_SECONDS, session.version)
             self.changed([name])

@@ -54,7 +54,10 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """The session was given another id for good: this one opens nothing any more."""
+    """The session was given another id for good: this one opens nothing any more. ``id``: the new one, for whoever watches
+    over what the old one opened; None: there is none of the same user's."""
+
+    id: bytes | None = field(default=None, repr=False)
 
 
 _NOBODY = b"." * NAME_BYTES
@@ -95,14 +98,13 @@ class Values:
         sealed = _session_cipher(key, session_id).encrypt(head[-_NONCE_BYTES:], new_id, _POINTER + name + new_name)
         return head + new_name + sealed
 
-    def replaced(self, session_id: bytes, name: bytes, new_name: bytes | None) -> bytes:
+    def replaced(self, session_id: bytes, name: bytes, new_id: bytes | None) -> bytes:
         """The value of an id that was replaced: whoever still has to end the session finds its successor by it, whoever has
         the old cookie finds nothing. None: there is no successor that is the same user's."""
         key, head = self._head(_REPLACED)
-        after = new_name or _NOBODY
-        return (
-            head + after + _session_cipher(key, session_id).encrypt(head[-_NONCE_BYTES:], b"", _REPLACED + name + after)
-        )
+        after = name_of(new_id) if new_id else _NOBODY
+        cipher = _session_cipher(key, session_id)
+        return head + after + cipher.encrypt(head[-_NONCE_BYTES:], new_id or b"", _REPLACED + name + after)
 
     def open(self, session_id: bytes, name: bytes, value: bytes) -> SessionRecord | Pointer | Replaced:
         """:raises SealBroken, UnknownKey: never says which part was wrong."""
@@ -115,7 +117,7 @@ class Values:
             aad, rest = aad + rest[:NAME_BYTES], rest[NAME_BYTES:]
         plain = _opened(_session_cipher(key, session_id), value, rest, aad)
         if kind != _RECORD:
-            return Pointer(plain) if kind == _POINTER else Replaced()
+            return Pointer(plain) if kind == _POINTER else Replaced(plain or None)
         try:
             return self.read(plain)
         except (ValueError, RecursionError) as error:

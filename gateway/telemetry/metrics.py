@@ -92,7 +92,9 @@ class RequestCounts(Collector):
     def _histogram(self, name: str, words: str, which: int) -> HistogramMetricFamily:
         family = HistogramMetricFamily(name, words, labels=["route", "decision"])
         gathered: dict[tuple[str, str], _Times] = {}
-        for (route, _, _, decision, _), times in self._kinds.items():
+        for (route, _, status, decision, _), times in self._kinds.items():
+            if status == 101:
+                continue  # how long a WebSocket was open says nothing of how quick anybody was
             gathered.setdefault((route, decision), _Times()).add(times[which])
         for labels, one in gathered.items():
             family.add_metric(labels, one.buckets(), one.total)

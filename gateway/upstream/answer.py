@@ -40,12 +40,15 @@ class Answer:
         self._is_clean = False
         self.begin(is_head=False)
 
-    def begin(self, *, is_head: bool) -> None:
-        """The next answer is one to ``HEAD``, or not. A parser that ended the last one in order goes on (llhttp)."""
+    def begin(self, *, is_head: bool, may_switch: bool = False) -> None:
+        """The next answer is one to ``HEAD``, or not; it ``may_switch`` protocols (101). A parser that ended the last one in
+        order goes on (llhttp)."""
         if not self._is_clean:
             self._parser = httptools.HttpResponseParser(self)
         self._is_clean = False
         self._is_head = is_head
+        self._may_switch = may_switch
+        self.rest = b""
         self._reason = b""
         self._headers: RawHeaderList = []
         self._seen = b""
@@ -72,11 +75,16 @@ class Answer:
     def feed(self, data: bytes) -> None:
         """:raises UpstreamError: the answer is no HTTP."""
         if self.done:
-            self.reusable = False  # bytes behind an answer: nobody's
+            self.reusable = False  # bytes behind an answer: nobody's, or another protocol's
+            self._keep_rest(data)
         elif self._left:
             self._count(data)
         else:
             self._parse(data)
+
+    def _keep_rest(self, data: bytes) -> None:
+        if self.head is not None and self.head.status == 101:
+            self.rest += data
 
     def _count(self, data: bytes) -> None:
         """A body whose length is known needs no parser."""
@@ -90,7 +98,9 @@ class Answer:
         self.began = True
         if self.head is None:
             data = data[self._parse_heads(data) :]
-        if data:
+        if data and self.head is not None and self.head.status == 101:
+            self._keep_rest(data)
+        elif data:
             pieces = len(self.pieces)
             self._feed(data)
             self._bound(data, len(self.pieces) > pieces)
@@ -155,13 +165,18 @@ class Answer:
         status = self._parser.get_status_code()
         if len(self._headers) > MAX_HEADERS:
             raise UpstreamError("upstream_nonsense", f"more than {MAX_HEADERS} header fields")
-        if status == 101 or not 100 <= status <= 999 or self._parser.get_http_version() not in ("1.1", "1.0"):
+        switches = status == 101 and self._may_switch
+        if (
+            (status == 101 and not switches)
+            or not 100 <= status <= 999
+            or self._parser.get_http_version() not in ("1.1", "1.0")
+        ):
             raise UpstreamError("upstream_nonsense")
         if self._reason and not (
             self._reason.isalnum() or all(byte == 9 or (byte >= 32 and byte != 127) for byte in self._reason)
         ):
             raise UpstreamError("upstream_nonsense")
-        if status < 200:
+        if status < 200 and not switches:
             self._interims += 1
             if self._interims > MAX_INTERIM:
                 raise UpstreamError("upstream_nonsense", f"more than {MAX_INTERIM} interim answers")
@@ -187,7 +202,7 @@ class Answer:
         self._until_close = length is None and coding is None
         self._is_long = length is not None and length > _UNPARSED
         self.reusable = self._parser.should_keep_alive()
-        if self._is_head or status in _BODILESS:
+        if self._is_head or status in _BODILESS or status == 101:
             self.done = True
 
     def on_body(self, piece: bytes) -> None:

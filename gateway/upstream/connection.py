@@ -8,7 +8,7 @@ from typing import Protocol, cast
 from gateway.errors import UpstreamError
 from gateway.upstream.answer import Answer
 from gateway.upstream.outbox import Sender
-from gateway.upstream.sockets import reset_on_close
+from gateway.upstream.sockets import address_of, keep_alive, reset_on_close
 from gateway.upstream.tls import has_said_goodbye
 
 
@@ -23,7 +23,8 @@ class Listener(Protocol):
 
 
 class Connection(Sender, asyncio.Protocol):
-    """Made by the pool. ``error`` is why there will be no more of an answer that is not done."""
+    """Made by the pool. ``error`` is why there will be no more of an answer that is not done; ``retired``: this exchange is
+    its last."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,6 +34,7 @@ class Connection(Sender, asyncio.Protocol):
         self.answer = Answer()
         self.error: Exception | None = None
         self.is_slow = False
+        self.retired = False
 
     # -- asyncio.Protocol
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -83,10 +85,34 @@ class Connection(Sender, asyncio.Protocol):
             and not self._transport.is_closing()
         )
 
-    def begin(self, listener: Listener, *, is_head: bool) -> None:
-        """An exchange; the listener hears of its answer from now on."""
+    @property
+    def is_open(self) -> bool:
+        """Has nobody closed it?"""
+        return not self._closed
+
+    @property
+    def peer(self) -> str:
+        """The address of the backend; empty for a unix socket."""
+        return address_of(self._transport) if self._transport is not None else ""
+
+    def ask_whether_alive(self) -> None:
+        """From now on a backend that is silent is asked now and then whether it is still there."""
+        if self._transport is not None:
+            keep_alive(self._transport)
+
+    def begin(self, listener: Listener, *, is_head: bool, may_switch: bool = False) -> None:
+        """An exchange; the listener hears of its answer from now on. ``may_switch``: to another protocol (101)."""
         self._listener = listener
-        self.answer.begin(is_head=is_head)
+        self.answer.begin(is_head=is_head, may_switch=may_switch)
+
+    def hand_over(self) -> tuple[asyncio.Transport, bytes]:
+        """The connection is somebody else's from now on, with what has come behind the answer."""
+        assert self._transport is not None
+        self.hold(True)
+        self.flush()
+        transport, self._transport = self._transport, None
+        self._listener, self._closed = None, True
+        return transport, self.answer.rest
 
     def write(self, data: bytes) -> None:
         """Bytes of the request; lost when the backend has closed, which the listener hears. Mind :attr:`is_slow`."""
@@ -103,7 +129,7 @@ class Connection(Sender, asyncio.Protocol):
         """Ends the exchange. True: the connection can serve another one; else it is closed."""
         self._listener = None
         answer = self.answer
-        if reusable and answer.done and answer.reusable and not self._closed and not self.is_slow:
+        if reusable and answer.done and answer.reusable and not (self._closed or self.is_slow or self.retired):
             self.hold(False)
             return True
         if not answer.done and self._transport is not None:

@@ -11,7 +11,8 @@ import sys
 import termios
 from contextlib import suppress
 
-_RESET = struct.pack("ii", 1, 0)
+RESET = struct.pack("ii", 1, 0)
+"""For SO_LINGER (socket(7)): the end is a reset."""
 
 
 class Tcp(enum.Enum):
@@ -52,9 +53,30 @@ def unread(transport: asyncio.BaseTransport | None) -> int:
     return int.from_bytes(number, sys.byteorder)
 
 
+def unsent(transport: asyncio.BaseTransport) -> int:
+    """Bytes that were given to the kernel and have not arrived yet (tcp(7), SIOCOUTQ)."""
+    sock = transport.get_extra_info("socket")
+    number = bytearray(4)
+    if sock is not None:
+        with suppress(OSError):
+            fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, number)
+    return int.from_bytes(number, sys.byteorder)
+
+
+def keep_alive(transport: asyncio.BaseTransport) -> None:
+    """Who is silent is asked now and then whether he is still there (tcp(7)); whoever is gone is noticed after two minutes."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family == socket.AF_UNIX:
+        return
+    with suppress(OSError, AttributeError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4)):
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
 def reset_on_close(transport: asyncio.BaseTransport) -> None:
     """Its end will be a reset: what was sent must not pass for a whole answer."""
     sock = transport.get_extra_info("socket")
     if sock is not None:
         with suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

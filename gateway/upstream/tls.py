@@ -45,7 +45,7 @@ def client_context(
     else:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     if cert_file and key_file:
-        _present(context, cert_file, key_file)
+        present(context, cert_file, key_file)
     elif cert_file or key_file:
         raise TlsError("key_file", "cert_file and key_file go together")
     return context
@@ -79,7 +79,7 @@ def _load_certificates(context: ssl.SSLContext, setting: str, file: Path) -> Non
         raise TlsError(setting, f"{file} holds no certificate (PEM, -----BEGIN CERTIFICATE-----)")
 
 
-def _present(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None:
+def present(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None:
     """OpenSSL says "PEM lib" for whatever is wrong with either file: so the certificates are tried by themselves first."""
     _load_certificates(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), "cert_file", cert_file)
     _open("key_file", key_file)

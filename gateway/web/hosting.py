@@ -103,7 +103,7 @@ class Hosting:
         return request
 
 
-class _Hosted(BaseProtocol):
+class _Hosted(BaseProtocol, Answering):
     """One request: aiohttp's idea of a connection."""
 
     __slots__ = ("_body", "client", "gone", "incoming")
@@ -127,7 +127,8 @@ class _Hosted(BaseProtocol):
     @property
     def peername(self) -> tuple[str, int]:
         """aiohttp wants to know."""
-        return (self.client.peer, 0)
+        head = self.incoming.head
+        return (self.client.peer if head is None else head.peer, 0)
 
     def payload(self) -> StreamReader:
         """The body, as it comes."""

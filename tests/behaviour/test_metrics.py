@@ -123,6 +123,14 @@ async def test_everybody_s_listener_has_no_metrics(gateway: Gateway) -> None:
     assert "auth_gateway" not in await response.text()
 
 
+def test_a_websocket_that_was_open_for_hours_is_counted_but_not_timed() -> None:
+    counts = RequestCounts()
+    counts.count(AccessLine("01J", "GET", "/", "::1", route="/", decision="forward", status=101, seconds=7200.0))
+    samples = read(Metrics(counts).exposition("")[0].decode())
+    assert value(samples, "auth_gateway_requests_total", status="101") == 1
+    assert not [one for one in samples if one.name.startswith("auth_gateway_request_seconds")]
+
+
 @pytest.mark.parametrize(
     ("seconds", "bound"), [(0.0, BOUNDS[0]), (BOUNDS[0], BOUNDS[0]), (0.0006, 0.001), (30.0, 30.0), (31.0, None)]
 )

@@ -1,0 +1,1 @@
+"""The parts of the way to the backends, by themselves."""
