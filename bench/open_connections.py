@@ -96,8 +96,8 @@ class OpenNginx(NginxPlain):
         return self.lab.nginx("nginx-open.conf", folder, self.port, TLS_PORT=self.tls_port, **self.lab.values)
 
 
-def measure(program: OpenGateway | OpenNginx, kind: Kind, seconds: int) -> float:
-    """One round: the figure in the kind's unit."""
+def measure(program: OpenGateway | OpenNginx, kind: Kind, seconds: int) -> tuple[float, float]:
+    """One round: the figure in the kind's unit; and how many there were in a second (of downloads: MiB)."""
     port = program.tls_port if kind.over_tls else program.port
     count = min(kind.count, (program.lab.files - SPARE_FILES) // 2)  # a program has two descriptors for each
     pid = program.child.pid
@@ -129,10 +129,12 @@ def measure(program: OpenGateway | OpenNginx, kind: Kind, seconds: int) -> float
         spent = cpu_seconds(pid) - before
         say("done")
     if kind.name == "idle":
-        return grown / count / 1024
+        return grown / count / 1024, 0.0
     if not counted:
         raise SystemExit(f"{program.title}: {kind.title}: nothing was counted")
-    return counted / (1 << 20) / spent if kind.name == "downloads" else spent / counted * kind.per
+    if kind.name == "downloads":
+        return counted / (1 << 20) / spent, counted / (1 << 20) / seconds
+    return spent / counted * kind.per, counted / seconds
 
 
 def main() -> None:
@@ -175,18 +177,22 @@ def _rounds(
 ) -> list[dict[str, object]]:
     results: list[dict[str, object]] = []
     for kind in kinds:
+        rates: dict[str, list[float]] = {program.name: [] for program in programs}
         figures: dict[str, list[float]] = {program.name: [] for program in programs}
         for number in range(1 if kind.name == "idle" else rounds):
             for program in programs[number % len(programs) :] + programs[: number % len(programs)]:
-                figures[program.name].append(measure(program, kind, seconds))
+                figure, rate = measure(program, kind, seconds)
+                figures[program.name].append(figure)
+                rates[program.name].append(rate)
         medians = {name: statistics.median(values) for name, values in figures.items()}
+        per_second = {name: statistics.median(values) for name, values in rates.items()}
         print(f"{kind.title} ({kind.unit})")
         for program in programs:
             ratio = f"{medians[program.name] / medians['nginx']:6.2f} x nginx" if "nginx" in medians else ""
-            print(f"  {program.title:15} {medians[program.name]:10.1f} {ratio}")
-        results.append(
-            {"name": kind.name, "title": kind.title, "unit": kind.unit, "medians": medians, "rounds": figures}
-        )
+            rate_text = f"{per_second[program.name]:10,.0f} a second" if per_second[program.name] else ""
+            print(f"  {program.title:15} {medians[program.name]:10.1f} {ratio} {rate_text}")
+        told = {"medians": medians, "per_second": per_second, "rounds": figures}
+        results.append({"name": kind.name, "title": kind.title, "unit": kind.unit, **told})
     return results
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -60,7 +60,7 @@ FORM_COOKIE = "gw_form"
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """One process: the front door for everybody, the application behind it, and the one for operators; the server moves
-    ``phase``. ``redirect``: the door of the listener for http, given the port for https."""
+    ``phase``. ``redirect``: the door of the listener for http, given the port for https. ``upstreams`` may change."""
 
     front: FrontDoor
     app: web.Application
@@ -68,6 +68,7 @@ class Gateway:
     phase: Phase
     ping_store: Probe
     redirect: Callable[[int], RedirectDoor]
+    upstreams: Mapping[str, Upstream]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +111,11 @@ def build(settings: Settings) -> Gateway:
     app.cleanup_ctx.append(partial(_lifetime, parts))
     phase = Phase()
     counts = RequestCounts()
-    management = Health(phase, _probes(parts)).app()
+    management = Health(phase, partial(_probes, parts)).app()
     management.router.add_get("/metrics", MetricsPage(Metrics(counts)).get)
     front = _front_door(parts, gate, app, routes, counts)
     redirect = partial(RedirectDoor, front, parts.site, parts.answers.refusals, hosts)
-    return Gateway(front, app, management, phase, parts.store.sessions.ping, redirect)
+    return Gateway(front, app, management, phase, parts.store.sessions.ping, redirect, parts.upstreams)
 
 
 def _front_door(

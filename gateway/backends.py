@@ -24,10 +24,14 @@ def make_upstream(name: str, given: UpstreamSettings) -> Upstream:
 
     :raises gateway.upstream.tls.TlsError: files that changed since the settings were checked.
     """
-    return Upstream(name, _servers(given), _rules(given))
+    return Upstream(name, make_servers(given), _rules(given))
 
 
-def _servers(given: UpstreamSettings) -> list[Backend]:
+def make_servers(given: UpstreamSettings) -> list[Backend]:
+    """Those of an upstream.
+
+    :raises gateway.upstream.tls.TlsError: files that changed since the settings were checked.
+    """
     weights = [1] if given.url is not None else [server.weight for server in given.servers]
     context, tls = None, given.tls
     if given.urls[0].startswith("https:"):

@@ -26,6 +26,7 @@ from gateway.listeners.certificates import Certificates
 from gateway.listeners.opening import Listeners
 from gateway.listeners.pairs import Pair
 from gateway.listeners.sockets import BACKLOG, Bound, Place, allow_files, bind, bind_all, url_of
+from gateway.reload import Read, Reload
 from gateway.settings import Settings
 from gateway.telemetry.access_log import flush
 from gateway.upstream.tls import TlsError
@@ -41,6 +42,7 @@ class _Opened:
     bound: Sequence[Bound]
     manage: socket.socket
     certificates: Certificates | None
+    read: Read | None
 
     def close(self) -> None:
         """Whoever was forked has sockets of its own: with ours open, clients would wait for somebody to accept them."""
@@ -121,8 +123,9 @@ def require_c_parser() -> None:
         raise StartError("aiohttp's C parser is missing; install aiohttp from a wheel for this platform")
 
 
-def run(settings: Settings, *, on_ready: Callable[[str, str], None] | None = None) -> None:
-    """Serves until SIGTERM or SIGINT. ``on_ready`` gets the two addresses, once, when requests are accepted.
+def run(settings: Settings, *, on_ready: Callable[[str, str], None] | None = None, read: Read | None = None) -> None:
+    """Serves until SIGTERM or SIGINT. ``on_ready`` gets the two addresses, once, when requests are accepted; ``read`` gives the
+    configuration as it is now, for SIGHUP.
 
     :raises StartError, gateway.errors.SettingsError: before anything is served.
     """
@@ -133,13 +136,15 @@ def run(settings: Settings, *, on_ready: Callable[[str, str], None] | None = Non
     bound = bind_all(places_of(settings))
     fronts = " and ".join(one.url for one in bound)
     tell = (lambda: on_ready(fronts, url_of(manage))) if on_ready else (lambda: None)
-    opened = _Opened(bound, manage, certificates)
+    opened = _Opened(bound, manage, certificates, read)
     try:
         if settings.server.workers == 1:
             _run_loop(_serve(build(settings), settings, opened, tell))
         else:
             build(settings)  # what is wrong with the files it names is told before anything is forked
-            Supervisor(settings.server.workers, partial(_work, settings, opened), opened.close).run(tell)
+            Supervisor(
+                settings.server.workers, partial(_work, settings, opened), opened.close, reloads=read is not None
+            ).run(tell)
     finally:
         for one in bound:
             one.remove()
@@ -159,15 +164,26 @@ def _run_loop(main: Any) -> None:
         flush()  # the lines of what was cut off at the end
 
 
-def _work(settings: Settings, opened: _Opened) -> None:
-    _run_loop(_serve(build(settings), settings, opened, lambda: None))
+def _work(settings: Settings, opened: _Opened, was_hung_up: Callable[[], bool]) -> None:
+    _run_loop(_serve(build(settings), settings, opened, lambda: None, was_hung_up))
 
 
-async def _serve(gateway: Gateway, settings: Settings, opened: _Opened, tell: Callable[[], None]) -> None:
+async def _serve(
+    gateway: Gateway,
+    settings: Settings,
+    opened: _Opened,
+    tell: Callable[[], None],
+    was_hung_up: Callable[[], bool] = lambda: False,
+) -> None:
     signals: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
+    if opened.read is not None:
+        reload = Reload(settings, opened.read, gateway.upstreams)
+        loop.add_signal_handler(signal.SIGHUP, reload)
+        if was_hung_up():  # it began after that, or was not ready to hear it
+            reload()
     management = web.AppRunner(gateway.management, handle_signals=False, access_log=None, shutdown_timeout=1)
     runner = GatewayRunner(gateway, settings)
     await management.setup()

@@ -14,15 +14,21 @@ _RESTART_SECONDS = 1.0
 
 
 class Supervisor:
-    """Forks ``count`` workers, which do ``work``, replaces one that died, and passes the signal to stop on to all.
+    """Forks ``count`` workers, which do ``work``, replaces one that died, and passes signals on to all: to stop, and SIGHUP if
+    it ``reloads``.
 
-    ``stop``: called once that signal has come; lets go of what was opened for the workers.
+    ``work`` gets a function that says whether SIGHUP came before the worker could hear it. ``stop``: called once the signal to
+    stop has come; lets go of what was opened for the workers.
     """
 
-    def __init__(self, count: int, work: Callable[[], None], stop: Callable[[], None]) -> None:
+    def __init__(
+        self, count: int, work: Callable[[Callable[[], bool]], None], stop: Callable[[], None], *, reloads: bool
+    ) -> None:
         self._count = count
         self._work = work
         self._let_go = stop
+        self._reloads = reloads
+        self._hung_up = False
         self._workers: set[int] = set()
         self._stopping = False
 
@@ -30,6 +36,8 @@ class Supervisor:
         """Returns when every worker has ended after a signal to stop."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        if self._reloads:
+            signal.signal(signal.SIGHUP, self._hang_up)
         for _ in range(self._count):
             self._fork()
         tell()
@@ -43,9 +51,10 @@ class Supervisor:
             return
         status = 1
         try:
+            self._workers = set()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
-            self._work()
+            self._work(lambda: self._hung_up)
             status = 0
         finally:
             if status:
@@ -68,8 +77,16 @@ class Supervisor:
         if not self._stopping:
             self._let_go()
         self._stopping = True
+        self._pass_on(signal.SIGTERM)
+
+    def _hang_up(self, *_: object) -> None:
+        """In a worker, too, until it has a handler of its own."""
+        self._hung_up = True
+        self._pass_on(signal.SIGHUP)
+
+    def _pass_on(self, number: int) -> None:
         for pid in self._workers:
             try:
-                os.kill(pid, signal.SIGTERM)
+                os.kill(pid, number)
             except ProcessLookupError:
                 continue

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -43,7 +45,8 @@ def serve(
             )
         given = {"GATEWAY__SERVER__HOST": host, "GATEWAY__SERVER__PORT": port, "GATEWAY__REDIS__URL": redis}
         over = {name: str(value) for name, value in given.items() if value is not None}
-        _run(load_settings(config, {**os.environ, **over}))
+        read = partial(load_settings, config, {**os.environ, **over})
+        _run(read(), read=read)
         return
     assert upstream is not None
     folder = (state or launch.default_state_folder()).absolute()
@@ -62,7 +65,13 @@ def demo(port: int, backend_port: int, redis: str | None) -> None:
         _run(settings, demo=settings.upstreams["demo"].url)
 
 
-def _run(settings: Settings, *, account: launch.FirstAccount | None = None, demo: str | None = None) -> None:
+def _run(
+    settings: Settings,
+    *,
+    account: launch.FirstAccount | None = None,
+    demo: str | None = None,
+    read: Callable[[], Settings] | None = None,
+) -> None:
     logs.configure(settings.log.format, level=settings.log.level)
 
     def ready(front: str, manage: str) -> None:
@@ -78,7 +87,7 @@ def _run(settings: Settings, *, account: launch.FirstAccount | None = None, demo
         sys.stdout.flush()
 
     _warn(settings)
-    server.run(settings, on_ready=ready)
+    server.run(settings, on_ready=ready, read=read)
 
 
 def _warn(settings: Settings) -> None:

@@ -27,9 +27,9 @@ class Phase:
 
 
 class Health:
-    """``probes``: component → a call that raises when it is away."""
+    """``probes``: component → a call that raises when it is away; asked for each time, as servers come and go."""
 
-    def __init__(self, phase: Phase, probes: Mapping[str, Probe]) -> None:
+    def __init__(self, phase: Phase, probes: Callable[[], Mapping[str, Probe]]) -> None:
         self._phase = phase
         self._probes = probes
 
@@ -47,8 +47,9 @@ class Health:
 
     async def readyz(self, request: web.Request) -> web.Response:
         """Each component, and all in all."""
-        names = list(self._probes)
-        up = await asyncio.gather(*(self._is_up(self._probes[name]) for name in names))
+        probes = self._probes()
+        names = list(probes)
+        up = await asyncio.gather(*(self._is_up(probes[name]) for name in names))
         components = {name: "ok" if is_up else "unavailable" for name, is_up in zip(names, up, strict=True)}
         status = self._phase.name if self._phase.name != "serving" else ("ok" if all(up) else "degraded")
         strict = request.query.get("strict") == "1"
