@@ -37,10 +37,15 @@ class Reload:
                 log.error("the configuration was read again and is wrong; nothing changes: %s", problem)
             return
         changed = [name for name in self._upstreams if self._take_over(name, found.upstreams.get(name))]
-        rest = sorted(set(_differences(_plain(self._begun), _plain(found))))
+        left = [f"upstreams.{name}.servers" for name, given in found.upstreams.items() if self._is_left(name, given)]
+        rest = sorted({*left, *_differences(_plain(self._begun), _plain(found))})
         log.info("the configuration was read again", extra={"fields": {"upstreams": ", ".join(changed)}})
         if rest:
             log.warning("these changes need a restart: %s", ", ".join(rest))
+
+    def _is_left(self, name: str, given: UpstreamSettings) -> bool:
+        before = self._serving.get(name)
+        return before is not None and any(getattr(given, key) != getattr(before, key) for key in _SERVERS)
 
     def _take_over(self, name: str, given: UpstreamSettings | None) -> bool:
         """Did the servers of this upstream change, and nothing else of it?"""

@@ -33,6 +33,7 @@ from gateway.upstream.tls import TlsError
 from gateway.workers import Supervisor
 
 log = logging.getLogger("gateway.server")
+_SAME_SIGNAL = 1.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,14 @@ class _Opened:
 
     def close(self) -> None:
         """Whoever was forked has sockets of its own: with ours open, clients would wait for somebody to accept them."""
+        self.remove_files()
         for sock in (self.manage, *(one.sock for one in self.bound)):
             sock.close()
+
+    def remove_files(self) -> None:
+        """Of unix sockets: whoever comes next makes their own."""
+        for one in self.bound:
+            one.remove()
 
 
 class _Server(web.Server):
@@ -196,8 +203,10 @@ async def _serve(
     await _warn_without_store(gateway)
     await signals.get()
     gateway.phase.name = "draining"
+    if settings.server.workers == 1:
+        opened.remove_files()
     listeners.close()
-    await _drain(runner, signals, settings.server.drain_timeout)
+    await _drain(gateway.front, runner, signals, settings.server.drain_timeout)
     await management.cleanup()
 
 
@@ -220,7 +229,7 @@ async def _warn_without_store(gateway: Gateway) -> None:
         )
 
 
-async def _drain(runner: web.AppRunner, signals: asyncio.Queue[int], seconds: float) -> None:
+async def _drain(front: FrontDoor, runner: web.AppRunner, signals: asyncio.Queue[int], seconds: float) -> None:
     """Lets what runs finish; a second signal ends it at once."""
     running = len(runner.server.connections) if runner.server else 0
     log.info(
@@ -228,8 +237,17 @@ async def _drain(runner: web.AppRunner, signals: asyncio.Queue[int], seconds: fl
         seconds,
         extra={"fields": {"open": running}},
     )
-    ending, again = asyncio.create_task(runner.cleanup()), asyncio.create_task(signals.get())
+    ending, again = asyncio.create_task(runner.cleanup()), asyncio.create_task(_second(signals))
     await asyncio.wait({ending, again}, return_when=asyncio.FIRST_COMPLETED)
     for task in (ending, again):
         task.cancel()
     await asyncio.wait({ending, again})
+    await front.close(0.0)  # what a second signal cut off is reset, and logged
+
+
+async def _second(signals: asyncio.Queue[int]) -> None:
+    """Another signal, and not the same one again: it goes to a whole group of processes, and the supervisor passes it on."""
+    loop = asyncio.get_running_loop()
+    first = loop.time()
+    while loop.time() - first < _SAME_SIGNAL:
+        await signals.get()

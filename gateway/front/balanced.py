@@ -110,8 +110,13 @@ class BalancedRelay(Relay):
 
     def _broke(self, connection: Connection, error: Exception) -> None:
         began, nonsense = connection.answer.began, isinstance(error, UpstreamError)
+        if self._repeatable and not (
+            nonsense or began
+        ):  # a kept connection that was closed under us: the same server again
+            super()._broke(connection, error)
+            return
         if not self._told and (nonsense or (connection.answer.head is None and (self._is_fresh or began))):
-            self._note_failure()
+            self._note_reset()
         may_repeat = not (nonsense or began or self._request.has_body) and self._head.method in IDEMPOTENT
         if may_repeat and self._upstream.may_retry(self.tried):
             self._connection = None
@@ -139,6 +144,11 @@ class BalancedRelay(Relay):
         if self._slot is not None and self._slot.is_trial and error.reason.code == "upstream_timeout":
             self._note_failure()  # a server that takes a request and is silent has not come back
         super()._fail(error)
+
+    def _note_reset(self) -> None:
+        """What one request does to server after server says something of the request, too: only the first one counts."""
+        if self._slot is not None and (len(self.tried) == 1 or self._slot.is_trial):
+            self._note_failure()
 
     def _note_failure(self) -> None:
         if self._slot is not None:

@@ -74,7 +74,8 @@ class ProxiedConnection(asyncio.Protocol):
             self._refuse(str(error))
             return
         if header is not None:
-            self._hand_over(self._peer if header.address is None else header.address, self._data[header.size :])
+            address = self._peer if header.address is None else header.address
+            self._hand_over(address, self._data[header.size :], is_told=bool(header.address))
 
     def eof_received(self) -> bool:
         if self._data:  # else somebody looked whether the port is open
@@ -90,12 +91,14 @@ class ProxiedConnection(asyncio.Protocol):
         transport, self._transport = self._transport, None
         return transport
 
-    def _hand_over(self, address: str, rest: bytes) -> None:
+    def _hand_over(self, address: str, rest: bytes, *, is_told: bool) -> None:
         transport = self._stop()
         assert transport is not None
         client = self._made_by.make(self._made_by.door, lambda _: address)
         transport.set_protocol(client)
         client.connection_made(transport)
+        if not is_told:
+            client.is_trusted = False  # somebody behind the proxy whom it does not know: not the proxy
         if rest:
             client.data_received(rest)
 

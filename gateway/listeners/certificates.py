@@ -11,6 +11,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class _Watched:
         self.pair = pair
         self._minimum = minimum
         self._seen = self._last = self._look()
+        self._told: _Stamp | None = None
         self.loaded = load(pair, minimum)
 
     def _look(self) -> _Stamp:
@@ -56,8 +58,19 @@ class _Watched:
             found = TlsError("cert_file", f"{self.pair.cert_file} cannot be read: {error.strerror}")
         if self._look() != stamp:
             return None
+        if isinstance(found, TlsError):  # tried again, as it may have been no fault of the file; told once
+            told, self._told = self._told, stamp
+            return None if told == stamp else found
         self._seen = stamp
         return found
+
+    def catch_up(self) -> None:
+        """What changed since it was read, if it is right."""
+        stamp = self._look()
+        if stamp != self._seen:
+            with suppress(TlsError, OSError):
+                self.loaded = load(self.pair, self._minimum)
+                self._seen = self._last = stamp
 
 
 class Certificates:
@@ -89,6 +102,12 @@ class Certificates:
             for name in one.loaded.names:
                 found.setdefault(name, one.loaded.context)
         return found
+
+    def catch_up(self) -> None:
+        """What changed since they were read: a worker may begin long after that."""
+        for one in self._watched:
+            one.catch_up()
+        self._by_name = self._table()
 
     async def watch(self) -> None:
         """Takes over what changes, until it is cancelled."""

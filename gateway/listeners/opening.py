@@ -33,6 +33,8 @@ class Listeners:
 
     async def open(self, certificates: Certificates | None) -> None:
         """Clients may come."""
+        if certificates is not None:
+            certificates.catch_up()
         for one in self._bound:
             make = self._make[one.place.redirects]
             if one.place.tls:

@@ -54,7 +54,7 @@ def load(pair: Pair, minimum: str = "1.2") -> Loaded:
     try:
         first = x509.load_pem_x509_certificates(pair.cert_file.read_bytes())[0]
         names = _names(first)
-    except ValueError as error:
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.InvalidVersion) as error:
         raise TlsError("cert_file", f"{pair.cert_file} holds a damaged certificate") from error
     return Loaded(context, names, first.not_valid_before_utc, first.not_valid_after_utc)
 

@@ -33,7 +33,7 @@ class Place:
     """Is http sent to https here?"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bound:
     """A place with its socket; ``file`` tells its file from one that somebody else put there (device, number)."""
 
@@ -47,12 +47,12 @@ class Bound:
         return url_of(self.sock, "https" if self.place.tls else "http")
 
     def remove(self) -> None:
-        """The socket's file goes, if it is still ours."""
-        path = self.place.unix
-        if path is not None:
+        """The socket's file goes, if it is still ours. Once, and while it still listens: the next one's could look the same."""
+        path, file, self.file = self.place.unix, self.file, None
+        if path is not None and file is not None:
             with suppress(OSError):
                 found = path.stat()
-                if (found.st_dev, found.st_ino) == self.file:
+                if (found.st_dev, found.st_ino) == file:
                     path.unlink()
 
 
@@ -73,9 +73,10 @@ def bind_all(places: Sequence[Place]) -> list[Bound]:
     :raises StartError: says which one cannot be had, and why.
     """
     bound: list[Bound] = []
+    with_ipv4 = {place.port for place in places if place.unix is None and ":" not in place.host and place.port}
     try:
         for place in places:
-            bound.append(_bind(place))
+            bound.append(_bind(place, shares=place.port in with_ipv4))
     except StartError:
         for one in bound:
             one.sock.close()
@@ -84,14 +85,14 @@ def bind_all(places: Sequence[Place]) -> list[Bound]:
     return bound
 
 
-def _bind(place: Place) -> Bound:
+def _bind(place: Place, *, shares: bool) -> Bound:
     if place.unix is not None:
         return _bind_unix(place, place.unix)
-    return Bound(place, bind(place.host, place.port, place.option))
+    return Bound(place, bind(place.host, place.port, place.option, shares=shares))
 
 
-def bind(host: str, port: int, option: str) -> socket.socket:
-    """A socket that listens already.
+def bind(host: str, port: int, option: str, *, shares: bool = False) -> socket.socket:
+    """A socket that listens already. ``shares``: the port has a listener for IPv4 of its own.
 
     :raises StartError: the address is taken or not ours; ``option`` says how to choose another.
     """
@@ -99,12 +100,15 @@ def bind(host: str, port: int, option: str) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        if family == socket.AF_INET6 and shares:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((host, port))
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
         why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-        raise StartError(f"{host}:{port} {why}; choose another with {option}") from error
+        where = f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
+        raise StartError(f"{where} {why}; choose another with {option}") from error
     return sock
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 Strategy = Literal["round_robin", "least_connections", "sticky"]
+_TRIAL = 3.0  # seconds in which one trial decides alone: a slow upload must not decide for everybody for minutes
 _COLD = 0.1  # the share of its weight with which a server comes back
 
 
@@ -41,19 +42,19 @@ class Server:
         self.ejections = 0
         self.is_out = False
         self.out_until = 0.0
-        self.on_trial = False
+        self.trial_until = 0.0  # no other request is tried on it until then
         self.is_well = True  # says the active check
         self.is_sound = True  # well, and not ejected
         self.since = -math.inf  # when it came back
 
     def is_in(self, now: float) -> bool:
         """May it get a request? One that was ejected: a single one, when its time is over."""
-        return self.is_well and (not self.is_out or (now >= self.out_until and not self.on_trial))
+        return self.is_well and (not self.is_out or now >= max(self.out_until, self.trial_until))
 
     def share(self, now: float, slow_start: float) -> float:
-        """Its weight now."""
+        """Its weight now. Where one request may be tried its turn has to come."""
         if self.is_out:
-            return self.weight * (_COLD if slow_start else 1.0)
+            return self.weight
         age = now - self.since
         return self.weight if age >= slow_start else self.weight * max(_COLD, age / slow_start)
 
@@ -103,7 +104,8 @@ class Balancer(Generic[S]):
         server = able[0] if len(able) == 1 else self._choose(able, now, key)
         server.in_flight += 1
         lease = Lease(server, server.is_out)
-        server.on_trial = server.on_trial or lease.is_trial
+        if lease.is_trial:
+            server.trial_until = now + _TRIAL
         return lease
 
     def why_none(self, now: float, avoid: Collection[Server] = ()) -> Literal["full", "tried", "down"]:
@@ -119,7 +121,7 @@ class Balancer(Generic[S]):
             lease.is_open = False
             lease.server.in_flight -= 1
             if lease.is_trial:
-                lease.server.on_trial = False
+                lease.server.trial_until = 0.0
 
     def _choose(self, able: Sequence[S], now: float, key: bytes) -> S:
         if self._strategy == "sticky":
@@ -158,7 +160,7 @@ class Balancer(Generic[S]):
             return self.failed(lease, now)
         server = lease.server
         if lease.is_trial:
-            lease.is_trial = server.is_out = server.on_trial = False
+            lease.is_trial = server.is_out = False
             server.is_sound = server.is_well
             self._came_back(server, now)
         elif not server.is_out:
@@ -191,9 +193,13 @@ class Balancer(Generic[S]):
         rules = self._rules
         if not server.is_out and now - server.since > rules.longest:
             server.ejections = 0  # it was good for long enough
-        server.is_out, server.on_trial, server.is_sound = True, False, False
+        server.is_out, server.is_sound, server.trial_until = True, False, 0.0
         server.out_until = now + min(rules.seconds * 2 ** min(server.ejections, 16), rules.longest)
         server.ejections += 1
+
+    def take_back(self, server: S) -> None:
+        """It is the only one now: it is never out."""
+        server.is_out, server.failures, server.is_sound = False, 0, server.is_well
 
     def _came_back(self, server: S, now: float) -> None:
         server.failures, server.since, server.current = 0, now, 0.0

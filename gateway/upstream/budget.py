@@ -22,10 +22,10 @@ class RetryBudget:
         self._advance(now)
         self._requests[self._second % _SECONDS] += 1
 
-    def spend(self, now: float) -> bool:
-        """May one more be repeated? Then it counts."""
+    def spend(self, now: float, under_way: int = 0) -> bool:
+        """May one more be repeated? Then it counts. ``under_way``: how many are now, some of them for long."""
         self._advance(now)
-        if sum(self._retries) + 1 > self._share * sum(self._requests) + self._least:
+        if sum(self._retries) + 1 > self._share * max(sum(self._requests), under_way) + self._least:
             return False
         self._retries[self._second % _SECONDS] += 1
         return True

@@ -18,6 +18,8 @@ from gateway.upstream.address import Address
 from gateway.upstream.connection import Connection
 from gateway.upstream.names import Names, Resolve, first_of, is_address, resolve
 
+_LOOK = 0.5  # seconds for a look-up after a refusal
+
 
 class Pool:
     """Connections to one address. ``keep``: how many idle ones; ``idle_seconds``: how long each. ``tls``: for https;
@@ -37,6 +39,7 @@ class Pool:
         resolve: Resolve = resolve,
     ) -> None:
         self.address = address
+        self._is_retired = False
         self._idle: deque[tuple[float, Connection]] = deque()
         self._keep = keep
         self._clock: Callable[[], float] | None = None
@@ -88,15 +91,16 @@ class Pool:
         where, names = self.address, self._names
         if where.scheme == "unix":
             _, connection = await asyncio.get_running_loop().create_unix_connection(Connection, where.path)
-            self._made.add(connection)
-            return connection
+            return self._made_one(connection)
         if names is None:
             return await self._dial(where.host, timeout)
         known = await names.addresses()
         try:
             return await first_of(lambda one: self._dial(one, timeout), known)
         except OSError:
-            await self._renew(names)
+            with suppress(TimeoutError):  # a name server that hangs must not hold up who would go elsewhere
+                async with asyncio.timeout(min(_LOOK, timeout / 4)):
+                    await self._renew(names)
             moved = [one for one in names.known if one not in known]
             if not moved:
                 raise
@@ -106,6 +110,10 @@ class Pool:
         tls = {**self._tls, "ssl_handshake_timeout": timeout} if self._tls else {}
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(Connection, host, self.address.port, **tls)
+        return self._made_one(connection)
+
+    def _made_one(self, connection: Connection) -> Connection:
+        connection.retired = self._is_retired
         self._made.add(connection)
         return connection
 
@@ -140,6 +148,7 @@ class Pool:
 
     def retire(self) -> None:
         """No connection is used again: idle ones are closed, the others when their exchange is over."""
+        self._is_retired = True
         self._retire(lambda _: True)
 
     def _retire(self, whom: Callable[[Connection], bool]) -> None:

@@ -39,7 +39,8 @@ def tcp_state(transport: asyncio.BaseTransport | None) -> Tcp:
 def address_of(transport: asyncio.BaseTransport) -> str:
     """Of the other side; empty when it has none (a unix socket)."""
     name = transport.get_extra_info("peername")
-    return str(name[0]) if isinstance(name, tuple) and name else ""
+    address = str(name[0]) if isinstance(name, tuple) and name else ""
+    return address[7:] if address.startswith("::ffff:") and "." in address else address  # IPv4 on a socket for both
 
 
 def unread(transport: asyncio.BaseTransport | None) -> int:

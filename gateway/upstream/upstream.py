@@ -103,7 +103,9 @@ class Upstream:
         :raises UpstreamError: ``upstream_down``: all are away; ``upstream_busy``: too many wait already.
         """
         now = self._clock()
-        slot = None if self._line and not waiter.tried else self._balancer.pick(now, waiter.key, waiter.tried)
+        slot = (
+            None if self._line.is_in_order and not waiter.tried else self._balancer.pick(now, waiter.key, waiter.tried)
+        )
         if slot is not None:
             return slot
         if self._balancer.why_none(now, waiter.tried) != "full":
@@ -116,7 +118,7 @@ class Upstream:
         """Is there another server for a request that these did not answer, and may it be repeated?"""
         now = self._clock()
         can = any(one.is_in(now) and one not in tried for one in self.servers)
-        return can and self._budget.spend(now)
+        return can and self._budget.spend(now, sum(one.in_flight for one in self.servers))
 
     def leave(self, waiter: Waiter[Slot]) -> None:
         """It waits no longer."""
@@ -179,6 +181,8 @@ class Upstream:
             if name not in wanted:
                 one.pool.retire()
                 self._end_checks(one)
+        if len(self.servers) == 1:
+            self._balancer.take_back(self.servers[0])
         self._count()
         if self._upkeep is not None:
             self._begin_checks()

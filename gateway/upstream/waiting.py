@@ -41,6 +41,11 @@ class WaitingLine(Generic[T]):
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def is_in_order(self) -> bool:
+        """Does anybody wait who came first? Who has servers to avoid holds up nobody."""
+        return any(not waiter.tried for waiter in self._waiting)
+
     def join(self, waiter: Waiter[T]) -> bool:
         """False: the line is full."""
         if len(self._waiting) >= self._size:

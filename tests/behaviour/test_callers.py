@@ -335,6 +335,15 @@ async def test_what_a_request_says_counts_only_when_the_address_of_the_header_is
     assert backend.last.value("X-Forwarded-For") == caller
 
 
+@pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", SIGNATURE + b"\x21\x00\x00\x00"], ids=["v1", "v2"])
+async def test_somebody_whom_the_proxy_does_not_know_is_not_the_proxy(
+    proxied: Gateway, backend: RecordingBackend, header: bytes
+) -> None:
+    said = b"X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-Proto: https\r\nConnection"
+    await send(proxied, header + LAST.replace(b"Connection", said))
+    assert (backend.last.value("X-Forwarded-For"), backend.last.value("X-Forwarded-Proto")) == ("127.0.0.1", "http")
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -6,13 +6,16 @@ import contextlib
 import json
 import os
 import resource
+import signal
 import socket
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from gateway.errors import SettingsError
@@ -22,7 +25,7 @@ from tests.conformance.lab import Case, Lab
 from tests.conformance.tls import TlsWire
 from tests.conformance.wire import Wire
 from tests.core.tables import table
-from tests.harness import GatewayProcess, make_settings
+from tests.harness import GatewayProcess, free_port, make_settings
 from tests.redis_lab import wait_until
 
 HOST = "127.0.0.1"
@@ -444,6 +447,67 @@ def test_draining_closes_every_listener_and_lets_what_runs_finish(
             assert process.process is not None
             assert process.process.wait(20) == 0
     assert not path.exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_signal_to_all_processes_at_once_is_one_signal(short_folder: Path, backend: Backend, workers: int) -> None:
+    """systemd stops a whole group of processes, and so does Ctrl-C; the supervisor passes the signal on besides."""
+    path = short_folder / "gw.sock"
+    session = {"engine": "file", "file": {"path": str(short_folder / "sessions")}}
+    server = {"workers": workers, "more_listeners": [{"unix": str(path)}]}
+    with serving(short_folder, backend, server=server, session=session) as lab:
+        case = lab.case()
+        case.reply(Reply((b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", b"world")))
+        with Wire(port_of(addresses(lab)[0])) as wire:
+            wire.send(b"GET /public/%b HTTP/1.1\r\nHost: a\r\n\r\n" % case.token)
+            wire.wait_for(b"hello")
+            process = psutil.Process(lab.process.pid)
+            for one in [process, *process.children(recursive=True)]:
+                one.send_signal(signal.SIGTERM)
+            wait_until(lambda: not path.exists())  # draining has begun
+            case.arrived()[0].may_go_on.set()
+            assert wire.answer().body == b"helloworld"
+            case.finish()
+            assert lab.process.process is not None
+            assert lab.process.process.wait(20) == 0
+
+
+def insist(lab: Lab, sock: socket.socket) -> None:
+    """Signals until the connection ends; in the first second they count as one."""
+    sock.settimeout(0.5)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        os.kill(lab.process.pid, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            assert sock.recv(65536) != b"", "it ended as if it were whole"
+
+
+def test_an_answer_that_a_second_signal_cuts_off_does_not_look_whole(short_folder: Path, backend: Backend) -> None:
+    path = short_folder / "gw.sock"
+    with serving(short_folder, backend, server={"more_listeners": [{"unix": str(path)}]}) as lab:
+        case = lab.case()
+        case.reply(Reply((b"HTTP/1.1 200 OK\r\n\r\nhalf of it", b" and the rest")))
+        sock = socket.create_connection((HOST, port_of(addresses(lab)[0])), 20)
+        sock.sendall(b"GET /public/%b HTTP/1.0\r\nHost: a\r\n\r\n" % case.token)
+        received = b""
+        while b"half of it" not in received:
+            received += sock.recv(65536)
+        os.kill(lab.process.pid, signal.SIGTERM)
+        wait_until(lambda: not path.exists())
+        with pytest.raises(ConnectionResetError):
+            insist(lab, sock)
+        sock.close()
+        case.arrived()[0].may_go_on.set()
+
+
+def test_ipv4_and_ipv6_have_a_listener_each_at_one_port(tmp_path: Path, backend: Backend) -> None:
+    port = free_port()
+    server = {"host": HOST, "port": port, "more_listeners": [{"host": "::", "port": port}]}
+    with serving(tmp_path, backend, server=server) as lab:
+        assert len(addresses(lab)) == 2
+        with socket.create_connection(("::1", port), 20) as sock:
+            sock.sendall(SESSION.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            assert sock.recv(65536).startswith(b"HTTP/1.1 ")
 
 
 # -- settings

@@ -274,7 +274,7 @@ def test_whatever_happens_nobody_out_is_picked_and_somebody_is_while_one_is_in(
         elif step == "bad":
             balancer.failed(lease, now)
         balancer.release(lease)
-        assert not lease.server.on_trial
+        assert not lease.server.trial_until
     assert all(each.in_flight == 0 for each in balancer.servers)
 
 
@@ -298,3 +298,31 @@ def test_a_failed_trial_counts_once() -> None:
     trial = one(balancer, 10, avoid=[other])
     assert [balancer.failed(trial, 10), balancer.failed(trial, 10)] == [True, False]
     assert bad.out_until == 30
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_server_whose_time_is_over_is_tried_soon(strategy: Strategy) -> None:
+    """By whatever it is picked: few requests and few sessions must not keep it out for ever."""
+    balancer = Balancer(servers(1, 1), strategy, RULES)
+    fail(balancer, balancer.servers[0], 0.0)
+    names = set()
+    for number in range(40):
+        lease = one(balancer, 11.0, b"session %d" % (number % 8))
+        names.add(lease.server.name)
+        balancer.answered(lease, 11.0, 200)
+        balancer.release(lease)
+    assert names == {"a", "b"}
+
+
+def test_a_trial_that_takes_long_decides_for_nobody_else() -> None:
+    balancer = Balancer(servers(1, 1), "round_robin", RULES)
+    for server in balancer.servers:
+        fail(balancer, server, 0.0)
+    slow = [one(balancer, 11.0), one(balancer, 11.0)]
+    assert balancer.pick(11.0) is None
+    later = one(balancer, 15.0)
+    assert later.is_trial
+    balancer.answered(later, 15.0, 200)
+    assert balancer.pick(15.0) is not None
+    for lease in slow:
+        balancer.release(lease)
