@@ -51,7 +51,18 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "__main__": (EVERYTHING, EVERYTHING),
     "__init__": (set(), set()),
 }
-NOT_IMPORTED_BY_OTHERS = {"app", "backends", "reload", "server", "cli", "commands", "launch", "engines", "scripting", "__main__"}
+NOT_IMPORTED_BY_OTHERS = {
+    "app",
+    "backends",
+    "reload",
+    "server",
+    "cli",
+    "commands",
+    "launch",
+    "engines",
+    "scripting",
+    "__main__",
+}
 
 # Over budget with a reason: "gateway/file.py" or "gateway/file.py::function" = reason. Unneeded entries fail.
 ALLOWED_LONG: dict[str, str] = {}
