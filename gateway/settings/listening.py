@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
 from gateway.settings.sources import Loc
-from gateway.settings.values import Port, Slice
+from gateway.settings.values import Port, Slice, check_pair
 
 Add = Callable[[Loc, str], None]
 
@@ -45,9 +45,7 @@ class TlsSettings(Slice):
     @field_validator("key_file")
     @classmethod
     def _check_pair(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if "cert_file" in info.data and (info.data["cert_file"] is None) != (value is None):
-            raise ValueError("cert_file and key_file go together")
-        return value
+        return check_pair(value, info)
 
     @property
     def is_on(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
-from gateway.settings.values import NO_FLAG, Seconds, Slice, Whole, check_upstream_url
+from gateway.settings.values import NO_FLAG, Seconds, Slice, Whole, check_pair, check_upstream_url
 from gateway.upstream.address import is_name_or_address, parse_upstream_url
 
 _Number = Annotated[float, Field(allow_inf_nan=False), NO_FLAG]
@@ -44,9 +44,7 @@ class UpstreamTlsSettings(Slice):
     @field_validator("key_file")
     @classmethod
     def _check_pair(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if "cert_file" in info.data and (info.data["cert_file"] is None) != (value is None):
-            raise ValueError("cert_file and key_file go together")
-        return value
+        return check_pair(value, info)
 
     @field_validator("server_name")
     @classmethod

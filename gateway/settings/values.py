@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
 from gateway.core.head import is_host
 from gateway.upstream.address import parse_upstream_url
@@ -111,3 +112,10 @@ class Slice(BaseModel):
     """A frozen part of the settings. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)
+
+
+def check_pair(value: Path | None, info: ValidationInfo) -> Path | None:
+    """``key_file``, behind ``cert_file``: both or neither."""
+    if "cert_file" in info.data and (info.data["cert_file"] is None) != (value is None):
+        raise ValueError("cert_file and key_file go together")
+    return value

@@ -68,7 +68,7 @@ def several(servers: list[Server], *weights: int, **options: Any) -> dict[str, A
     """``upstreams`` of these."""
     rows = [{"url": one.url} for one in servers]
     for row, weight in zip(rows, weights, strict=False):
-        row["weight"] = weight  # type: ignore[assignment]
+        row["weight"] = weight
     return {"demo": {"servers": rows, **options}}
 
 
@@ -164,7 +164,7 @@ async def test_more_than_max_requests_wait_and_are_served_in_their_order(balance
     tasks = []
     for number in range(5):
         tasks.append(asyncio.create_task(gateway.get(f"/{number}")))
-        await until(lambda number=number: len(server.requests) + waiting(gateway) == number + 1)  # type: ignore[misc]
+        await until(lambda number=number: len(server.requests) + waiting(gateway) == number + 1)
     assert server.paths == ["/0"]
     server.gate.set()
     assert [(await task).status for task in tasks] == [200] * 5

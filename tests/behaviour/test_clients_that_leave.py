@@ -165,7 +165,7 @@ async def test_what_the_end_of_the_drain_cuts_off_is_logged(
     with caplog.at_level("INFO", logger="gateway.access"):
         gateway.parts.front.drain()
         await gateway.parts.front.close(0.1)
-    fields = [record.fields for record in caplog.records if record.name == "gateway.access"]  # type: ignore[attr-defined]
+    fields = [record.fields for record in caplog.records if record.name == "gateway.access"]
     assert [(one["status"], one["reason"]) for one in fields] == [(499, "drain_timeout")]
     with pytest.raises(ConnectionResetError):
         await asyncio.wait_for(reader.read(), 10)

@@ -469,7 +469,7 @@ def test_no_handshake_fails_while_the_files_change(changing: tuple[Lab, Certific
         serial = x509.load_pem_x509_certificate(made.cert.read_bytes()).serial_number
         wanted.add(serial)
         _replace(tmp_path, "localhost", made)
-        wait_until(lambda serial=serial: serials and serials[-1] == serial)  # type: ignore[misc]
+        wait_until(lambda serial=serial: serials and serials[-1] == serial)
     over.set()
     for client in clients:
         client.join()
@@ -491,7 +491,7 @@ def test_a_broken_pair_changes_nothing_and_a_right_one_after_it_does(
     for wrong in (b"", made.cert.read_bytes()):  # empty, then one that does not fit the key
         told = lab.process.output.count("the one before stays")
         (tmp_path / "localhost.crt").write_bytes(wrong)
-        wait_until(lambda told=told: lab.process.output.count("the one before stays") > told)  # type: ignore[misc]
+        wait_until(lambda told=told: lab.process.output.count("the one before stays") > told)
         assert _serial(lab, tmp_path) == before
     _replace(tmp_path, "localhost", made)
     serial = x509.load_pem_x509_certificate(made.cert.read_bytes()).serial_number
@@ -627,3 +627,20 @@ def test_a_handler_of_errors_is_not_needed_for_clients_that_fail(lab: Lab) -> No
     with pytest.raises(ssl.SSLError):
         TlsWire(lab.port, context=ssl.create_default_context())
     assert lab.process.output == before
+
+
+def test_a_worker_that_begins_later_has_the_certificate_of_today(tmp_path: Path) -> None:
+    """They are read before workers are forked, and one may be replaced months later."""
+    ca = certificates(tmp_path, "localhost")
+    found = Certificates([Pair(tmp_path / "localhost.crt", tmp_path / "localhost.key")])
+    before = found.find("localhost")
+    found.catch_up()
+    assert found.find("localhost") is before
+    (tmp_path / "new").mkdir()
+    _replace(tmp_path, "localhost", make_certificate(tmp_path / "new", "n", ca, host="localhost"))
+    found.catch_up()
+    today = found.find("localhost")
+    assert today is not before
+    (tmp_path / "localhost.crt").write_text("nonsense")
+    found.catch_up()
+    assert found.find("localhost") is today

@@ -51,3 +51,9 @@ def test_in_no_ten_seconds_more_is_repeated_than_may_be(steps: list[tuple[bool, 
             retries.append(int(now))
             recent = [sum(int(now) - second < 10 for second in kind) for kind in (retries, requests)]
             assert recent[0] <= 0.5 * recent[1] + 2
+
+
+def test_what_is_under_way_counts_however_long_ago_it_began() -> None:
+    """A server that dies under slow requests: they began before the window of the budget."""
+    budget = RetryBudget(0.2, 0)
+    assert [budget.spend(100, under_way=10) for _ in range(4)] == [True, True, False, False]

@@ -160,3 +160,16 @@ class _Deaf:
 
     def upstream_slow(self, slow: bool) -> None:
         pass
+
+
+async def test_a_connection_that_was_being_made_when_its_server_left_is_not_kept() -> None:
+    backend = RecordingBackend()
+    await backend.start()
+    pool = Pool(parse_upstream_url(backend.url))
+    before = await pool.connect(5)
+    pool.retire()
+    after = await pool.connect(5)
+    assert (before.retired, after.retired) == (True, True)
+    for connection in (before, after):
+        connection.abort()
+    await backend.stop()

@@ -62,3 +62,15 @@ def test_when_there_is_no_server_everybody_hears_it() -> None:
         line.join(guest)
     line.dissolve(lambda: UpstreamError("upstream_down"))
     assert ([guest.found for guest in guests], len(line)) == ([["upstream_down"]] * 2, 0)
+
+
+def test_only_who_would_take_any_server_is_in_the_way_of_others() -> None:
+    line: WaitingLine[str] = WaitingLine(10)
+    assert not line.is_in_order
+    picky, plain = Guest("picky", [Server("a")]), Guest("plain")
+    line.join(picky)
+    assert not line.is_in_order
+    line.join(plain)
+    assert line.is_in_order
+    line.leave(plain)
+    assert not line.is_in_order
