@@ -161,6 +161,7 @@ class Balancer(Generic[S]):
         server = lease.server
         if lease.is_trial:
             lease.is_trial = server.is_out = False
+            server.trial_until = 0.0
             server.is_sound = server.is_well
             self._came_back(server, now)
         elif not server.is_out:
