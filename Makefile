@@ -58,7 +58,7 @@ secrets: $(VENV)/runtime.stamp ## the Redis password and the master key in ./sec
 schema: $(VENV)/runtime.stamp ## config/gateway.schema.json from the settings
 	@$(BIN)/gateway schema --output config/gateway.schema.json
 
-screens: $(VENV)/test.stamp ## docs/screens from the running sign-in page (needs Chromium)
+screens: $(VENV)/test.stamp ## docs/screens from the running pages (needs Chromium)
 	$(BIN)/python -m tests.browser.screens docs/screens
 
 lock: ## requirements/*.txt anew from pyproject.toml

@@ -14,47 +14,42 @@ from gateway.core.access import Access
 from gateway.core.callers import Callers
 from gateway.core.headers import PRESETS, HeaderPolicy
 from gateway.core.hosts import Hosts
-from gateway.core.keys import KeyRing, parse_ring
+from gateway.core.keys import parse_ring
 from gateway.core.limits import Limits
 from gateway.core.refusals import Site
 from gateway.core.routes import RefusalRules, Route, RouteTable, Timeouts, WebSocketRules
-from gateway.core.tickets import FormTickets
-from gateway.engines import SessionParts, session_cookie, session_parts
+from gateway.endpoints import FORM_COOKIE, AppParts, brand, endpoints, handlers
+from gateway.engines import session_cookie, session_parts
 from gateway.errors import StoreUnavailable
 from gateway.front.answers import Refusals
 from gateway.front.crowd import Crowd
 from gateway.front.door import FrontDoor
 from gateway.front.incoming import HeadLimits
 from gateway.front.parts import Parts, Patience
-from gateway.gate import Endpoint, Gate
+from gateway.gate import Gate
 from gateway.handlers.health import Health, Phase, Probe
-from gateway.handlers.login import Login
-from gateway.handlers.logout import Logout
 from gateway.handlers.metrics import MetricsPage
-from gateway.handlers.password import ChangePassword
-from gateway.handlers.session import SessionExtension, SessionInfo
-from gateway.handlers.sessions import SessionList
-from gateway.handlers.static import Static
 from gateway.identity.passwords import PasswordChecker
+from gateway.identity.sign_in import SignIn
 from gateway.identity.users import Users
-from gateway.identity.users_file import FileUsers, read_users
 from gateway.listeners.redirect import RedirectDoor
-from gateway.pages import STATIC, Pages
+from gateway.pages import Pages
 from gateway.settings.load import ring_of
 from gateway.settings.model import Settings
 from gateway.settings.rules import RouteSettings
+from gateway.telemetry.audit import AuditLog, name_key
+from gateway.telemetry.audit_files import lines_to
 from gateway.telemetry.metrics import Metrics, RequestCounts
+from gateway.throttles import DEVICE_COOKIE, make_throttle
 from gateway.upstream.upstream import Upstream
+from gateway.user_sources import make_sources
 from gateway.web.answers import Answers
+from gateway.web.auditing import install_audit
 from gateway.web.bodies import MAX_BYTES
-from gateway.web.cookies import CookieOptions
 from gateway.web.hosting import Hosting
-from gateway.web.own_door import AnyTarget, Handler, OwnDoor, answer_expect_later
-from gateway.web.signed_cookies import signed_cookies, with_signed_cookies
-from gateway.web.storage import SessionStorage, save_before_head, with_session
+from gateway.web.own_door import AnyTarget, OwnDoor, answer_expect_later
+from gateway.web.storage import SessionStorage, save_before_head
 from gateway.web.users import USERS
-
-FORM_COOKIE = "gw_form"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +66,6 @@ class Gateway:
     upstreams: Mapping[str, Upstream]
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    settings: Settings
-    site: Site
-    ring: KeyRing
-    users: Users
-    store: SessionParts
-    storage: SessionStorage
-    answers: Answers
-    upstreams: dict[str, Upstream]
-    checker: PasswordChecker
-    header_policy: HeaderPolicy
-
-
 def build(settings: Settings) -> Gateway:
     """Puts the parts together; connects to nothing yet.
 
@@ -96,17 +77,18 @@ def build(settings: Settings) -> Gateway:
     gate = Gate(
         parts.site,
         RouteTable(routes),
-        _endpoints(settings),
+        endpoints(settings),
         parts.store.sessions,
         session_cookie(settings).name,
         hosts,
     )
     app = web.Application(client_max_size=MAX_BYTES)
     resource = AnyTarget()
-    door = OwnDoor(_handlers(parts, gate), parts.answers)
+    door = OwnDoor(handlers(parts, gate), parts.answers)
     resource.add_route("*", door.handle, expect_handler=answer_expect_later)
     app.router.register_resource(resource)
     app[USERS] = parts.users
+    install_audit(app, AuditLog(lines_to(settings.log.audit), name_key(parts.ring)))
     app.on_response_prepare.append(save_before_head)
     app.cleanup_ctx.append(partial(_lifetime, parts))
     phase = Phase()
@@ -119,7 +101,7 @@ def build(settings: Settings) -> Gateway:
 
 
 def _front_door(
-    parts: _Parts, gate: Gate, app: web.Application, routes: list[Route], counts: RequestCounts
+    parts: AppParts, gate: Gate, app: web.Application, routes: list[Route], counts: RequestCounts
 ) -> FrontDoor:
     hosting, server = Hosting(app), parts.settings.server
     callers = Callers(server.trusted_proxies)
@@ -150,25 +132,28 @@ def _head_limits(line: int, limits: list[Limits]) -> HeadLimits:
     return HeadLimits(line, fields, head + 4 * fields + 64)
 
 
-def _parts(settings: Settings) -> _Parts:
+def _parts(settings: Settings) -> AppParts:
     site = Site(settings.site.url, settings.site.prefix, settings.site.language, settings.server.tls.is_on)
     ring = parse_ring(ring_of(settings))
     checker = PasswordChecker(settings.login.threads)
-    users = Users(_sources(settings, checker))
-    store = session_parts(settings, ring, is_current=users.is_current)
+    users = Users(make_sources(settings, checker))
+    store = session_parts(settings, ring, user_now=users.as_now)
     cookie = session_cookie(settings)
-    pages = Pages(settings.site.title, f"{site.prefix}/static")
+    pages = Pages(settings.site.title, f"{site.prefix}/static", brand(settings.site))
     own = frozenset(
-        prefix + name for prefix in ("", "__Host-", "__Secure-") for name in (settings.session.cookie.name, FORM_COOKIE)
+        prefix + name
+        for prefix in ("", "__Host-", "__Secure-")
+        for name in (settings.session.cookie.name, FORM_COOKIE, DEVICE_COOKIE)
     )
     names: dict[str, str] = {**PRESETS[settings.identity.preset]}
     names.update({str(field): name for field, name in settings.identity.headers.items()})
     encoding, told = settings.identity.encoding, settings.headers
-    return _Parts(
+    return AppParts(
         settings,
         site,
         ring,
         users,
+        SignIn(users, make_throttle(settings, ring, store.link), settings.login.failure_time),
         store,
         SessionStorage(store.sessions, cookie, keep_at_sign_in=settings.session.keep_at_sign_in),
         Answers(site, pages, Refusals(site, pages, partial(cookie.header, "", 0))),
@@ -176,59 +161,6 @@ def _parts(settings: Settings) -> _Parts:
         checker,
         HeaderPolicy(names, encoding, told.via, told.forwarded, own),
     )
-
-
-def source_names(settings: Settings) -> list[str]:
-    """What sessions remember of each source of users, in the configured order: its file's name; of several files of one
-    name the later ones have a number, too.
-    """
-    names: list[str] = []
-    for source in settings.users:
-        name = f"file:{source.path.name}"
-        names.append(f"{name}#{len(names)}" if name in names else name)
-    return names
-
-
-def _sources(settings: Settings, checker: PasswordChecker) -> list[FileUsers]:
-    named = zip(settings.users, source_names(settings), strict=True)
-    return [FileUsers(read_users(source.path), checker, name) for source, name in named]
-
-
-def _form_cookie(site: Site) -> CookieOptions:
-    """Lax, not Strict: the sign-in page is often reached from another site's link."""
-    return CookieOptions(("__Secure-" if site.is_https else "") + FORM_COOKIE, None, site.prefix, site.is_https, "Lax")
-
-
-def _endpoints(settings: Settings) -> dict[str, Endpoint]:
-    prefix = settings.site.prefix
-    endpoints = {f"{prefix}/{name}": Endpoint(name) for name in ("login", "logout", "session", "sessions", "password")}
-    endpoints[f"{prefix}/sessions/"] = endpoints[f"{prefix}/sessions"]
-    endpoints[f"{prefix}/session/extend"] = Endpoint("extend")
-    endpoints |= {f"{prefix}/static/{name}": Endpoint("static") for name in STATIC}
-    endpoints |= {alias.path: Endpoint("login", True, alias.wrong_status) for alias in settings.login.aliases}
-    return endpoints | {path: Endpoint("logout", True) for path in settings.logout.aliases}
-
-
-def _handlers(parts: _Parts, gate: Gate) -> dict[str, Handler]:
-    shared = (parts.answers, FormTickets(parts.ring), _form_cookie(parts.site))
-    logout = parts.settings.logout
-    clear = [CookieOptions(name, secure=parts.site.is_https) for name in logout.clear_cookies]
-    sessions, users = parts.store.sessions, parts.users
-    age, policy = sessions.policy.age, sessions.policy
-    own: dict[str, Handler] = {
-        "login": Login(*shared, users=users, clear=clear, age=age, may_pass=gate.may_pass),
-        "logout": Logout(*shared, redirect=logout.redirect, clear=clear, forget=logout.clear_site_data),
-        "session": SessionInfo(parts.answers, policy),
-        "extend": SessionExtension(parts.answers, policy),
-        "sessions": SessionList(parts.answers, sessions, f"{parts.site.prefix}/sessions"),
-        "password": ChangePassword(*shared, users=users, sessions=sessions),
-    }
-    cookies = signed_cookies(parts.ring, secure=parts.site.is_https)
-
-    def dressed(name: str, one: Handler) -> Handler:
-        return with_session(parts.storage, with_signed_cookies(cookies, one), activity=name != "session")
-
-    return {**{name: dressed(name, one) for name, one in own.items()}, "static": Static(parts.site)}
 
 
 def _route(given: RouteSettings, settings: Settings) -> Route:
@@ -259,7 +191,7 @@ def _route(given: RouteSettings, settings: Settings) -> Route:
     )
 
 
-def _probes(parts: _Parts) -> dict[str, Probe]:
+def _probes(parts: AppParts) -> dict[str, Probe]:
     async def keys() -> None:
         if parts.store.announcements.missing:
             raise StoreUnavailable("keys are in use that are not in this ring")
@@ -267,7 +199,7 @@ def _probes(parts: _Parts) -> dict[str, Probe]:
     return {"store": parts.store.sessions.ping, "keys": keys, **upstream_probes(parts.upstreams)}
 
 
-async def _lifetime(parts: _Parts, app: web.Application) -> AsyncIterator[None]:
+async def _lifetime(parts: AppParts, app: web.Application) -> AsyncIterator[None]:
     tasks = [*await parts.store.start(), asyncio.create_task(parts.users.watch())]
     for upstream in parts.upstreams.values():
         upstream.start()
@@ -277,5 +209,6 @@ async def _lifetime(parts: _Parts, app: web.Application) -> AsyncIterator[None]:
     await asyncio.gather(*tasks, return_exceptions=True)
     for upstream in parts.upstreams.values():
         await upstream.close()
+    await parts.users.close()
     parts.checker.close()
     await parts.store.close()

@@ -9,9 +9,11 @@ import click
 from gateway import __version__
 from gateway.commands.check import check, schema
 from gateway.commands.keys import keys
+from gateway.commands.reset_link import reset_link
 from gateway.commands.secrets import make_secrets
 from gateway.commands.serve import demo, serve
 from gateway.commands.sessions import clear_sessions, sessions
+from gateway.commands.throttle import throttle
 from gateway.commands.users import users
 from gateway.errors import SettingsError, StartError
 
@@ -22,8 +24,9 @@ def cli() -> None:
     """An authentication gateway in front of legacy HTTP backends."""
 
 
-for _command in (serve, demo, check, schema, make_secrets, keys, users, sessions, clear_sessions):
+for _command in (serve, demo, check, schema, make_secrets, keys, users, sessions, clear_sessions, throttle):
     cli.add_command(_command)
+users.add_command(reset_link)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from gateway.core.identity import Identity
 from gateway.core.keys import KeyRing
 from gateway.core.refusals import Site
-from gateway.core.sessions import SessionPolicy
+from gateway.core.sessions import Limits, SessionPolicy
 from gateway.core.tickets import session_tickets
 from gateway.errors import Problem, SettingsError, StoreUnavailable
 from gateway.settings.model import Settings
@@ -36,6 +36,8 @@ from gateway.web.cookies import CookieOptions
 log = logging.getLogger("gateway.sessions")
 _POLL_SECONDS = 5.0
 _CLEAR_EVERY = 3600.0
+UserNow = Callable[[Identity], Identity | None]
+"""A session's user as he is by now; None: gone, disabled, or his password was changed."""
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -112,7 +114,8 @@ def redis_options(settings: Settings) -> RedisOptions:
 
 def session_policy(settings: Settings) -> SessionPolicy:
     """The operator's limits."""
-    given = settings.session
+    given, longer = settings.session, settings.session.remember
+    idle, absolute = max(longer.idle_timeout, given.idle_timeout), given.longest_timeout
     return SessionPolicy(
         given.cookie.age,
         given.idle_timeout,
@@ -122,6 +125,7 @@ def session_policy(settings: Settings) -> SessionPolicy:
         given.save_every_request,
         given.rotate_interval,
         given.rotate_grace,
+        Limits(absolute, idle, absolute) if longer.enabled else None,
     )
 
 
@@ -137,9 +141,7 @@ def session_cookie(settings: Settings) -> CookieOptions:
     return CookieOptions(prefix + given.name, given.domain, given.path, secure, given.samesite, given.httponly)
 
 
-def session_parts(
-    settings: Settings, ring: KeyRing, *, is_current: Callable[[Identity], bool] = lambda user: True
-) -> SessionParts:
+def session_parts(settings: Settings, ring: KeyRing, *, user_now: UserNow = lambda user: user) -> SessionParts:
     """Connects to nothing yet.
 
     :raises SettingsError: a serializer or a database that cannot be.
@@ -152,28 +154,26 @@ def session_parts(
     policy, tickets = session_policy(settings), session_tickets(ring)
     if settings.session.engine == "cookie":
         sessions: Sessions = CookieSessions(
-            engine, values, ring, announcements, policy, belief=Belief(in_user=is_current)
+            engine, values, ring, announcements, policy, belief=Belief(user_now=user_now)
         )
         tasks: list[Work] = [announcements.run, *([lambda: _warn_of_eviction(link)] if link else [])]
         return SessionParts(sessions, announcements, link, tasks=tasks)
     directory, cap = engine.directory, Cap(settings.session.max_per_user, settings.session.on_limit == "evict_oldest")
     users = UserSessions(engine, directory, values, policy, cap) if directory is not None else None
     parts = SessionParts(
-        Sessions(engine, values, tickets, announcements, policy, users=users, belief=Belief(in_user=is_current)),
+        Sessions(engine, values, tickets, announcements, policy, users=users, belief=Belief(user_now=user_now)),
         announcements,
         link,
     )
     if tracked and link is not None:
-        _keep_sessions(parts, link, settings, is_current)
+        _keep_sessions(parts, link, settings, user_now)
     parts.tasks = [announcements.run, lambda: _now_and_then(parts.sessions)]
     if link is not None and settings.session.engine == "redis":
         parts.tasks.append(lambda: _warn_of_eviction(link))
     return parts
 
 
-def _keep_sessions(
-    parts: SessionParts, link: RedisLink, settings: Settings, is_current: Callable[[Identity], bool]
-) -> None:
+def _keep_sessions(parts: SessionParts, link: RedisLink, settings: Settings, user_now: UserNow) -> None:
     """Sessions are kept in this process for as long as Redis is known to tell of every change."""
     prefix = settings.redis.prefix.encode()
     sessions, announcements = parts.sessions, parts.announcements
@@ -196,7 +196,7 @@ def _keep_sessions(
 
     parts.invalidations = link_up
     announcements.are_told = lambda: link_up.is_connected
-    sessions.keep(settings.session.cache_size, Belief(is_live, is_current))
+    sessions.keep(settings.session.cache_size, Belief(is_live, user_now))
 
 
 def _engine(settings: Settings, link: RedisLink | None) -> SessionEngine:

@@ -55,6 +55,13 @@ class Forward:
         """Who the backend is told it is."""
         return self.session.record.user if self.session else None
 
+    def still_lets(self, session: Session) -> bool:
+        """Would the same session, as it is now, be let through to the same route? Its user may have other rights by now."""
+        now, access = session.record.user, self.route.access
+        if now is None or now is self.user:
+            return now is not None or self.user is None
+        return access.public or check_access(access, now) is None
+
 
 @dataclass(frozen=True, slots=True)
 class Refuse:

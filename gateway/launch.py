@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.errors import StartError
-from gateway.identity.passwords import hash_password
+from gateway.identity.hashes import hash_password
 from gateway.key_files import require_private
 from gateway.secret_files import new_master_key, write_once
 from gateway.settings import Settings, load_settings, settings_from

@@ -35,6 +35,8 @@ ROUTES: list[dict[str, Any]] = [
     {"path": "/", "access": "authenticated"},
 ]
 MANAGER = {"username": "mgr", "password": "mgr-demo"}
+GENEROUS = {name: {"burst": 10000} for name in ("address", "account_at_address", "account", "device")}
+"""Tests sign in wrongly and at once more often than people do; those of throttling say their own limits."""
 ALICE = {"username": "alice", "password": "alice-demo"}
 
 
@@ -45,7 +47,7 @@ def make_settings(redis_url: str, upstream: str, **over: Any) -> Settings:
         "keys": {"master": MASTER},
         "users": [{"source": "file", "path": str(ROOT / "config/users.yaml")}],
         "upstreams": {"demo": {"url": upstream}},
-        "login": {"aliases": [{"path": "/api/mgr/signin"}]},
+        "login": {"aliases": [{"path": "/api/mgr/signin"}], "failure_time": 0.01, "throttle": GENEROUS},
         "routes": ROUTES,
         "management": {"port": 0},
         "server": {"port": 0},

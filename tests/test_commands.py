@@ -362,7 +362,18 @@ def test_serve_tells_every_problem_and_starts_nothing(config: Path) -> None:
 def test_python_m_gateway_and_the_command_are_the_same() -> None:
     done = run_gateway("--help")
     assert done.returncode == 0
-    for command in ("serve", "demo", "check", "users", "secrets", "schema", "keys", "sessions", "clearsessions"):
+    for command in (
+        "serve",
+        "demo",
+        "check",
+        "users",
+        "secrets",
+        "schema",
+        "keys",
+        "sessions",
+        "clearsessions",
+        "throttle",
+    ):
         assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE)
 
 
@@ -557,6 +568,38 @@ def test_users_are_added_listed_changed_and_removed(tmp_path: Path) -> None:
     assert path.read_text() != before
     assert users(path, "remove", "ZOË").returncode == 0
     assert users(path, "list").stdout == ""
+
+
+def test_a_user_is_disabled_and_enabled_in_his_file(tmp_path: Path) -> None:
+    path = tmp_path / "users.yaml"
+    path.write_text((ROOT / "config/users.yaml").read_text())
+    before = path.read_text()
+    assert users(path, "enable", "alice").returncode == 0
+    assert path.read_text() == before
+    assert users(path, "disable", "ALICE").returncode == 0
+    assert [line.split("\t")[-1] for line in users(path, "list").stdout.splitlines()] == ["active", "disabled"]
+    assert users(path, "enable", "alice").returncode == 0
+    assert [line.split("\t")[-1] for line in users(path, "list").stdout.splitlines()] == ["active", "active"]
+    assert "no user nobody" in users(path, "disable", "nobody").stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--source", "sql:x"), "give --config"),
+        (("--file", "users.yaml", "--config", "gateway.yaml"), "either --file or --config"),
+        (("--config", "gateway.yaml", "--source", "sql:x"), "there are: file:users.yaml, sql:gateway_users"),
+        (("--config", "gateway.yaml"), "--source is needed"),
+    ],
+)
+def test_where_the_accounts_are_must_be_clear(tmp_path: Path, more: tuple[str, ...], words: str) -> None:
+    (tmp_path / "users.yaml").write_text("users: []\n")
+    sources = "[{source: file, path: users.yaml}, {source: sql, url: 'sqlite:///u.db'}]"
+    rest = "upstreams: {x: {url: 'http://127.0.0.1:1'}}\nroutes: [{path: /}]\n"
+    (tmp_path / "gateway.yaml").write_text(f"keys: {{master: {MASTER}}}\nusers: {sources}\n{rest}")
+    done = run_gateway("users", "list", *more, cwd=tmp_path)
+    assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (1, "", False)
+    assert words in done.stderr
 
 
 def test_comments_and_other_users_survive_a_change(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from gateway import app, engines
 from gateway.errors import SettingsError
+from gateway.pages import STATIC
 from gateway.settings import Settings, load_settings
 from gateway.settings.schema import schema_text
 from gateway.settings.stores import _FORM_COOKIE
@@ -62,7 +63,7 @@ WRONG_VALUES = {
     ),
     "a setting in the wrong place": (
         "idle_timeout: 60",
-        "c.yaml:5: idle_timeout: there is no such setting; did you mean session.idle_timeout?",
+        "c.yaml:5: idle_timeout: there is no such setting; did you mean session.idle_timeout or session.remember.idle_timeout?",
     ),
     "a setting nobody can guess": ("session: {xyz: 1}", "c.yaml:5: session.xyz: there is no such setting"),
     "a word for a number": ("server: {port: abc}", "c.yaml:5: server.port: must be a whole number"),
@@ -115,6 +116,22 @@ WRONG_VALUES = {
     "a cookie with a prefix": (
         "session: {cookie: {name: __Host-x}}",
         "c.yaml:5: session.cookie.name: must be a cookie name of letters, digits, _ or -, without a prefix (it gets its own)",
+    ),
+    "the cookie of known browsers": (
+        "session: {cookie: {name: gw_device}}",
+        "c.yaml:5: session.cookie.name: gw_device is the cookie that knows a browser again; take another name",
+    ),
+    "pauses that shrink": (
+        "login: {throttle: {account: {first_delay: 9, longest_delay: 3}}}",
+        "c.yaml:5: login.throttle.account.longest_delay: must not be less than first_delay",
+    ),
+    "no attempt at all": (
+        "login: {throttle: {address: {burst: 0}}}",
+        "c.yaml:5: login.throttle.address.burst: must be at least 1",
+    ),
+    "everybody is one address": (
+        "login: {throttle: {address: {ipv4_prefix: 0}}}",
+        "c.yaml:5: login.throttle.address.ipv4_prefix: must be at least 8",
     ),
     "the cookie of our own forms": (
         f"session: {{cookie: {{name: {_FORM_COOKIE}}}}}",
@@ -373,7 +390,7 @@ session:
   cookie: {{samesite: None}}
 keys: {{master_file: nowhere}}
 users:
-  - {{source: ldap, path: nobody.yaml}}
+  - {{source: nis, path: nobody.yaml}}
 {UPSTREAMS}
 routes:
   - path: /
@@ -387,7 +404,7 @@ site: {{title: a, title: b}}
         "c.yaml:6: session.idle_timeout: must be a whole number of seconds, without a unit",
         "c.yaml:7: session.cookie.samesite: None works on https sites only (site.url)",
         "c.yaml:8: keys.master_file: nowhere cannot be read: No such file or directory",
-        "c.yaml:10: users.0.source: must be file",
+        "c.yaml:10: users.0.source: must be file, htpasswd, http, ldap or sql",
         "c.yaml:10: users.0.path: nobody.yaml cannot be read: No such file or directory",
         "c.yaml:14: routes.0.upstream: no such upstream; did you mean app?",
         "c.yaml:15: routes.1.path: the same path as routes.0",
@@ -680,6 +697,7 @@ def clone(tmp_path: Path) -> Path:
     done = run_gateway("secrets", "--dir", "secrets", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (tmp_path / "secrets/redis-ca.crt").touch()  # as an operator with TLS has put it there
+    (config / "logo.svg").write_bytes(STATIC["mark.svg"].body)
     done = run_gateway("users", "add", "me", "--file", "secrets/users.yaml", "--generate", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     return tmp_path

@@ -21,6 +21,7 @@ from gateway.cli import cli
 from gateway.core.headers import PRESETS
 from gateway.errors import REASONS, SettingsError
 from gateway.identity.users_file import UserEntry
+from gateway.pages import STATIC
 from gateway.settings import Settings, settings_from
 from gateway.settings.words import all_settings
 from tests.harness import MASTER, GatewayProcess, make_settings
@@ -156,14 +157,17 @@ def setting(name: str) -> Any:
     parts = name.replace("[]", "").split(".")
     for part in parts[:-1]:
         if part != "NAME":
-            model = _inner(model.model_fields[part].annotation)
+            part, _, kind = part.partition("[")
+            model = _inner(model.model_fields[part].annotation, kind.removesuffix("]"))
     return model.model_fields[parts[-1]]
 
 
-def _inner(annotation: Any) -> Any:
+def _inner(annotation: Any, kind: str = "") -> Any:
+    """The settings behind a section, or behind the rows of a list; ``kind``: those with this ``source``."""
     if hasattr(annotation, "model_fields"):
-        return annotation
-    return next((found for part in getattr(annotation, "__args__", ()) if (found := _inner(part))), None)
+        is_wanted = not kind or annotation.model_fields["source"].annotation.__args__ == (kind,)
+        return annotation if is_wanted else None
+    return next((found for part in getattr(annotation, "__args__", ()) if (found := _inner(part, kind))), None)
 
 
 def shown_default(name: str) -> str:
@@ -175,14 +179,16 @@ def shown_default(name: str) -> str:
         return "none"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
-    if default in ((), {}):
-        return "`[]`" if default == () else "`{}`"
+    if isinstance(default, tuple):
+        return f"`[{', '.join(map(str, default))}]`"
+    if default == {}:
+        return "`{}`"
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
 
 
 def variable(name: str) -> str:
     """The environment variable of a setting; parts of lists have none."""
-    return "–" if "[]" in name else f"`GATEWAY__{name.replace('.', '__').upper()}`"
+    return "–" if "[" in name else f"`GATEWAY__{name.replace('.', '__').upper()}`"
 
 
 @pytest.mark.parametrize("name", list(all_settings()))
@@ -210,7 +216,7 @@ def test_the_reference_names_no_reason_code_that_is_not_there() -> None:
 
 def test_every_endpoint_stands_in_the_reference() -> None:
     settings = make_settings("redis://127.0.0.1:1/0", "http://127.0.0.1:1", login={"aliases": []})
-    own = {re.sub(r"/static/.*", "/static/NAME", path) for path in app._endpoints(settings)}
+    own = {re.sub(r"/static/.*", "/static/NAME", path) for path in app.endpoints(settings)}
     management = {
         route.resource.canonical for route in app.build(settings).management.router.routes() if route.resource
     }
@@ -256,13 +262,23 @@ def test_the_architecture_names_every_part_and_every_import_rule() -> None:
 
 
 # -- examples are right
+def with_files(source: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A source of users with the files it names."""
+    if source.get("source", "file") == "file":
+        return {**source, "path": "users.yaml"}
+    named = {name: name for name in source if name == "path" or name.endswith("_file")}
+    for name in named:
+        (folder / name).write_text("sqlite:///users.db")  # as good a secret as any, and an address for who needs one
+    return {**source, **named}
+
+
 def complete(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A fragment with what every configuration needs, and the files it names."""
     (folder / "users.yaml").write_text("users: []\n")
     data = {"keys": {}, "users": [{"path": "users.yaml"}], "routes": [{"path": "/"}], **data}
     used = {route["upstream"] for route in data["routes"] if "upstream" in route}
     data.setdefault("upstreams", {name: {"url": "http://127.0.0.1:9000"} for name in used or {"app"}})
-    data["users"] = [{**source, "path": "users.yaml"} for source in data["users"]]
+    data["users"] = [with_files(source, folder) for source in data["users"]]
     data["keys"] = {"master": MASTER}
     if (data.get("redis") or {}).pop("password_file", None):
         data["redis"]["password"] = "secret"
@@ -276,6 +292,10 @@ def complete(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     for name in {"ca_file", "cert_file", "key_file"} & (data.get("redis") or {}).keys():
         (folder / name).touch()
         data["redis"][name] = name
+    if file := (data.get("site") or {}).get("logo"):
+        (folder / file).write_bytes(STATIC["mark.svg"].body)
+    if file := (data.get("passwords") or {}).get("common_file"):
+        (folder / file).touch()
     return data
 
 
@@ -284,6 +304,8 @@ def test_yaml_examples_are_configurations_that_load(path: Path, block: Block, tm
     data = YAML(typ="safe", pure=True).load(block.text)
     if data is None or not data.keys() & Settings.model_fields.keys():
         return  # a comment for editors, or another program's file
+    if any("username" in source for source in data.get("users", ())):
+        return  # a users file
     try:
         settings_from(complete(data, tmp_path), {}, f"{name_of(path)}:{block.line}", tmp_path)
     except SettingsError as error:

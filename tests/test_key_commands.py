@@ -521,7 +521,7 @@ def configuration(folder: Path, keys_section: str, redis: str = "unix:///nowhere
     (folder / "users.yaml").write_text((ROOT / "config/users.yaml").read_text())
     (folder / "gateway.yaml").write_text(
         f"server: {{port: 0}}\nmanagement: {{port: 0}}\nredis: {{url: '{redis}'}}\nkeys: {keys_section}\n"
-        "session: {absolute_timeout: 86400}\nusers: [{source: file, path: users.yaml}]\n"
+        "session: {absolute_timeout: 86400, remember: {enabled: false}}\nusers: [{source: file, path: users.yaml}]\n"
         "upstreams: {app: {url: 'http://127.0.0.1:1'}}\nroutes: [{path: /}]\n"
     )
     return folder / "gateway.yaml"
@@ -615,6 +615,15 @@ def test_session_absolute_timeout_says_how_long_a_key_is_needed(site: Path) -> N
     path = ring_file(site.parent, f"{WORDS[0]}\n{WORDS[1]} # active until {ago(hours=23)}\n")
     assert "--force" in keys("retire", IDS[1], "--config", site).err
     path.write_text(f"{WORDS[0]}\n{WORDS[1]} # active until {ago(hours=25)}\n")
+    assert keys("retire", IDS[1], "--config", site).code == 0
+
+
+def test_whoever_asked_to_be_kept_signed_in_needs_a_key_for_longer(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY__SESSION__REMEMBER__ENABLED", "true")
+    monkeypatch.setenv("GATEWAY__SESSION__REMEMBER__ABSOLUTE_TIMEOUT", str(3 * 86400))
+    path = ring_file(site.parent, f"{WORDS[0]}\n{WORDS[1]} # active until {ago(hours=71)}\n")
+    assert "--force" in keys("retire", IDS[1], "--config", site).err
+    path.write_text(f"{WORDS[0]}\n{WORDS[1]} # active until {ago(hours=73)}\n")
     assert keys("retire", IDS[1], "--config", site).code == 0
 
 

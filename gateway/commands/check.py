@@ -15,6 +15,9 @@ from gateway.identity.users_file import read_users
 from gateway.listeners import pairs
 from gateway.settings import Settings, load_settings
 from gateway.settings.schema import schema_text
+from gateway.settings.users import FileSource, HtpasswdSource
+from gateway.settings.users_http import HttpUsersSettings
+from gateway.user_sources import files_of
 
 
 @click.command()
@@ -35,6 +38,11 @@ def warnings_of(settings: Settings) -> list[str]:
     found = [
         text for pair in settings.server.tls.pairs for text in pairs.warnings_of(pairs.Pair(*pair), datetime.now(UTC))
     ]
+    found += [
+        f"users.{number} has no lookup.url (or recheck: 0): who is gone or disabled there stays signed in to the session's end"
+        for number, source in enumerate(settings.users)
+        if isinstance(source, HttpUsersSettings) and not (source.lookup and source.recheck)
+    ]
     return found + [
         f"upstreams.{name}.tls.verify is false: anybody between the gateway and this backend can read and change everything"
         for name, upstream in settings.upstreams.items()
@@ -47,7 +55,10 @@ def _check_users(settings: Settings) -> None:
     problems: list[Problem] = []
     for source in settings.users:
         try:
-            read_users(source.path)
+            if isinstance(source, FileSource):
+                read_users(source.path, legacy=source.legacy_hashes)
+            elif isinstance(source, HtpasswdSource):
+                files_of(source).read()
         except SettingsError as error:
             problems += error.problems
     if problems:

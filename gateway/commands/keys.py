@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from gateway.commands.auditing import record
 from gateway.commands.options import File, table
 from gateway.commands.stores import with_store
 from gateway.core.keys import KEY_BYTES
@@ -68,6 +69,7 @@ def new_key(config: Path | None, file: Path | None) -> None:
     place = _place(config, file)
     ring = change_ring(place.path, lambda ring: ring.with_new(secrets.token_bytes(KEY_BYTES), _now()))
     key = ring.keys[-1]
+    record(place.settings, "key_added", key=key.id, file=str(place.path))
     click.echo(f"{place.path}: added key {key.id} in line {key.line}; it opens, it does not seal yet")
     click.echo(f"Give the file to every replica and restart them; then: gateway keys rotate {place.arguments()}")
 
@@ -93,6 +95,7 @@ def rotate(config: Path | None, file: Path | None, wanted: str | None, force: bo
     if active.id == before[0].id:
         click.echo(f"{place.path}: key {active.id} is active already, nothing changed")
         return
+    record(place.settings, "key_activated", key=active.id, file=str(place.path))
     click.echo(f"{place.path}: key {active.id} is active, {before[0].id} opens what it has sealed")
     click.echo("Give the file to every replica and restart them.")
 
@@ -160,17 +163,19 @@ def _warn_if_open(path: Path) -> None:
     "--absolute-timeout",
     type=click.IntRange(min=1),
     metavar="SECONDS",
-    help="With --file: what session.absolute_timeout is [its default].",
+    help="With --file: the longer one of session.absolute_timeout and session.remember.absolute_timeout [its default].",
 )
 @click.option("--force", is_flag=True, help="Also when sessions may need it: they are over then.")
 def retire(key_id: str, config: Path | None, file: Path | None, absolute_timeout: int | None, force: bool) -> None:
     """Take a key out once no session needs it."""
     if absolute_timeout and config:
-        raise click.UsageError("--absolute-timeout goes with --file; with --config it is session.absolute_timeout")
+        raise click.UsageError("--absolute-timeout goes with --file; with --config it is that of the settings")
     place = _place(config, file)
     session = place.settings.session if place.settings else SessionSettings()
-    seconds = timedelta(seconds=absolute_timeout or session.absolute_timeout)
-    retired = _taken_out(place.path, key_id, None if force else seconds)
+    seconds = timedelta(seconds=absolute_timeout or session.longest_timeout)
+    retired, is_new = _taken_out(place.path, key_id, None if force else seconds)
+    if is_new:
+        record(place.settings, "key_retired", key=retired, file=str(place.path))
     again = f"gateway keys retire {retired}"
     if place.settings is None:
         click.echo(f"If gateways announced it, they still say so in the store; {again} --config FILE takes that back.")
@@ -183,12 +188,12 @@ def retire(key_id: str, config: Path | None, file: Path | None, absolute_timeout
     click.echo("Its announcement is taken back. Give the file to every replica and restart them.")
 
 
-def _taken_out(path: Path, prefix: str, absolute_timeout: timedelta | None) -> str:
-    """The whole id. A key that was taken out before is no error: its announcement may be there still."""
+def _taken_out(path: Path, prefix: str, absolute_timeout: timedelta | None) -> tuple[str, bool]:
+    """The whole id, and whether it was taken out just now. Before is no error: its announcement may be there still."""
     before = read_ring(path).find_retired(prefix)
     if before is not None:
         click.echo(f"{path}: key {before} was taken out before")
-        return before
+        return before, False
     found: list[RingKey] = []
 
     def change(ring: RingText) -> RingText:
@@ -198,7 +203,7 @@ def _taken_out(path: Path, prefix: str, absolute_timeout: timedelta | None) -> s
 
     change_ring(path, change)
     click.echo(f"{path}: key {found[0].id} is out")
-    return found[0].id
+    return found[0].id, True
 
 
 def _require_idle(key: RingKey, ring: RingText, absolute_timeout: timedelta | None) -> None:

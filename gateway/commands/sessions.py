@@ -6,13 +6,14 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from gateway.app import source_names
+from gateway.commands.auditing import record
 from gateway.commands.options import config_option, table
 from gateway.commands.stores import cause_of, with_store
 from gateway.core.identity import Identity
@@ -22,8 +23,11 @@ from gateway.identity.source import canonical
 from gateway.identity.users_file import read_users
 from gateway.key_files import utc_text
 from gateway.settings import Settings, load_settings
+from gateway.settings.users import FileSource
 from gateway.store.directory import Listed, UserSessions
 from gateway.store.sessions import Sessions
+from gateway.telemetry.audit import Fields
+from gateway.user_sources import source_names
 
 _AT_ONCE = 16
 _COLUMNS = ("handle", "username", "user_id", "source", "created", "last_seen", "address", "device")
@@ -54,13 +58,15 @@ def _is_called(user: str, user_id: str, username: str) -> bool:
 
 
 def _wanted(settings: Settings, user: str | None, handle: str | None) -> _Wanted:
-    """Looks the user up. Where a source cannot be read it is not known who he is: he is nobody's."""
+    """Looks the user up. Where a source cannot be read here it is not known who he is: he is nobody's."""
     if user is None:
         return _Wanted(None, handle)
     known: list[Identity] = []
     try:
         for source, name in zip(settings.users, source_names(settings), strict=True):
-            entries = read_users(source.path).by_id.values()
+            if not isinstance(source, FileSource):
+                return _Wanted(user, handle)
+            entries = read_users(source.path, legacy=True).by_id.values()
             known += [entry.identity(name) for entry in entries if _is_called(user, entry.user_id, entry.username)]
     except SettingsError:  # sessions have to be ended with a broken file, too
         known = []
@@ -121,8 +127,30 @@ def revoke(config: Path, user: str | None, handle: str | None, everybody: bool, 
     if everybody and not yes:
         click.confirm("End everybody's sessions?", abort=True)
     wanted = _wanted(settings, user, handle)
-    ended = with_store(settings, lambda store: _end(_directory(store, settings), wanted))
+    ended, given = 0, _whose(wanted)
+
+    def count(number: int) -> None:
+        nonlocal ended
+        ended += number
+
+    try:
+        with_store(settings, lambda store: _end(_directory(store, settings), wanted, count))
+    except StartError:
+        given["outcome"] = "failure"
+        raise
+    finally:  # what was ended until the store went away is told, too
+        given["count"] = ended
+        record(settings, "sessions_revoked", **given)
     click.echo(f"ended {ended} session{'' if ended == 1 else 's'}")
+
+
+def _whose(wanted: _Wanted) -> Fields:
+    """For the audit log: the user if a source knows him, else what was asked for; nothing: everybody."""
+    fields: Fields = {"session": wanted.handle or ""}
+    if len(wanted.known) == 1:
+        user = wanted.known[0]
+        return {**fields, "user_id": user.id, "username": user.username, "source": user.source}
+    return {**fields, "username": wanted.user or ""}
 
 
 @click.command("clearsessions")
@@ -131,6 +159,7 @@ def clear_sessions(config: Path) -> None:
     """Delete sessions that are over, where the engine does not do so by itself."""
     settings = load_settings(config, os.environ)
     count = with_store(settings, lambda store: store.clear_expired())
+    record(settings, "sessions_cleared", count=count)
     click.echo(f"deleted {count} session{'' if count == 1 else 's'} that were over")
 
 
@@ -153,8 +182,8 @@ async def _find(directory: UserSessions, wanted: _Wanted) -> list[Listed]:
     return [listed async for listed in directory.everything() if wanted.fits(listed.card)]
 
 
-async def _end(directory: UserSessions, wanted: _Wanted) -> int:
-    """How many.
+async def _end(directory: UserSessions, wanted: _Wanted, count: Callable[[int], None]) -> None:
+    """Calls ``count`` with how many.
 
     :raises StartError: the store went away in between; with the number until then.
     """
@@ -163,13 +192,13 @@ async def _end(directory: UserSessions, wanted: _Wanted) -> int:
         part = [directory.end(None, listed) for listed in found[start : start + _AT_ONCE]]
         results = await asyncio.gather(*part, return_exceptions=True)
         ended += results.count(True)
+        count(results.count(True))
         for result in results:
             if isinstance(result, StoreUnavailable):
                 words = f"ended {ended} of {len(found)} sessions, then the store went away; give the command again"
                 raise StartError(f"{words}: {cause_of(result)}") from result
             if isinstance(result, BaseException):
                 raise result
-    return ended
 
 
 def _shown(card: Card) -> dict[str, str | None]:

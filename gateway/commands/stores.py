@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gateway.errors import StartError, StoreUnavailable
 from gateway.scripting import open_store
@@ -27,6 +27,14 @@ def with_store(settings: Settings, work: Callable[[Sessions], Awaitable[T]]) -> 
         async with open_store(settings) as store:
             return await work(store.sessions)
 
+    return run_quietly(run)
+
+
+def run_quietly(run: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """What ``run`` returns, with the log switched off.
+
+    :raises StartError: the store cannot be used.
+    """
     try:
         with _quiet():
             return asyncio.run(run())

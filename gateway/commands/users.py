@@ -1,59 +1,67 @@
-"""``gateway users``: the accounts in a users file."""
+"""``gateway users``: the accounts in a users file, or in the gateway's own table."""
 
 from __future__ import annotations
 
 import secrets
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
-from gateway.commands.options import File
+from gateway.commands.accounts import Accounts, accounts_options
+from gateway.commands.auditing import audit_option
+from gateway.core.identity import Identity
+from gateway.core.passwords import PasswordPolicy, names_of
 from gateway.errors import StartError
-from gateway.identity.passwords import hash_password, what_is_wrong_with
-from gateway.identity.users_file import UsersFile
+from gateway.identity.hashes import hash_password
+from gateway.identity.source import canonical
+
+_GENERATED = 16
+"""Characters of six bits each."""
 
 
 @click.group()
 def users() -> None:
-    """The accounts in a users file."""
+    """The accounts in a users file, or in the gateway's own table of a database."""
 
 
-file_option = click.option("--file", "path", type=File, default=Path("config/users.yaml"), show_default=True)
 stdin_option = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 generate_option = click.option("--generate", is_flag=True, help="Make a password and show it once.")
 
 
 @users.command("add")
 @click.argument("username")
-@file_option
+@accounts_options
 @click.option("--name", help="Display name.")
 @click.option("--email", help="Can be used to sign in, too.")
 @click.option("--usertype", help="For routes that want one.")
 @click.option("--group", "groups", multiple=True, help="May be given several times.")
 @stdin_option
 @generate_option
-def add_user(path: Path, password_stdin: bool, generate: bool, groups: tuple[str, ...], **given: str | None) -> None:
-    """Add a user; makes the file when there is none."""
-    file = UsersFile(path)
-    file.create()
+@audit_option
+def add_user(
+    accounts: Accounts, password_stdin: bool, generate: bool, groups: tuple[str, ...], **given: str | None
+) -> None:
+    """Add a user; makes the file or the table when there is none."""
+    accounts.create()
     row: dict[str, Any] = {"username": given.pop("username"), "password": None, "id": secrets.token_hex(8)}
     row.update({key: value for key, value in given.items() if value})
     if groups:
         row["groups"] = list(groups)
-    password = _new_password(password_stdin, generate)
+    user = Identity("", row["username"], row.get("name", ""), row.get("email", ""))
+    password = _new_password(accounts.passwords, user, password_stdin, generate)
     row["password"] = hash_password(password)
-    file.add(row)
-    click.echo(f"{path}: added {row['username']}")
+    accounts.add(row)
+    accounts.note("user_added", row["username"], row["id"])
+    click.echo(f"{accounts.shown}: added {row['username']}")
     _show_generated(password, generate)
 
 
 @users.command("list")
-@file_option
-def list_users(path: Path) -> None:
-    """Who is in the file."""
-    for entry in UsersFile(path).entries():
+@accounts_options
+def list_users(accounts: Accounts) -> None:
+    """Who is there."""
+    for entry in accounts.entries():
         groups = ",".join(entry.groups) or "-"
         state = "disabled" if entry.disabled else "active"
         click.echo("\t".join([entry.username, entry.usertype or "-", groups, entry.email or "-", state]))
@@ -61,40 +69,75 @@ def list_users(path: Path) -> None:
 
 @users.command("remove")
 @click.argument("username")
-@file_option
-def remove_user(username: str, path: Path) -> None:
+@accounts_options
+@audit_option
+def remove_user(username: str, accounts: Accounts) -> None:
     """Remove a user."""
-    if not UsersFile(path).remove(username):
-        raise StartError(f"{path}: there is no user {username}")
-    click.echo(f"{path}: removed {username}")
+    _require(accounts.remove(username), accounts, username)
+    accounts.note("user_removed", username)
+    click.echo(f"{accounts.shown}: removed {username}")
+
+
+@users.command("disable")
+@click.argument("username")
+@accounts_options
+@audit_option
+def disable_user(username: str, accounts: Accounts) -> None:
+    """Let a user in no more; his sessions end."""
+    _require(accounts.set_disabled(username, True), accounts, username)
+    accounts.note("user_disabled", username)
+    click.echo(f"{accounts.shown}: disabled {username}")
+
+
+@users.command("enable")
+@click.argument("username")
+@accounts_options
+@audit_option
+def enable_user(username: str, accounts: Accounts) -> None:
+    """Let a user in again."""
+    _require(accounts.set_disabled(username, False), accounts, username)
+    accounts.note("user_enabled", username)
+    click.echo(f"{accounts.shown}: enabled {username}")
 
 
 @users.command("passwd")
 @click.argument("username")
-@file_option
+@accounts_options
 @stdin_option
 @generate_option
-def change_password(username: str, path: Path, password_stdin: bool, generate: bool) -> None:
+@audit_option
+def change_password(username: str, accounts: Accounts, password_stdin: bool, generate: bool) -> None:
     """Set a user's password."""
-    file = UsersFile(path)
-    if not any(entry.username == username for entry in file.entries()):
-        raise StartError(f"{path}: there is no user {username}")
-    password = _new_password(password_stdin, generate)
-    file.set_password(username, hash_password(password))
-    click.echo(f"{path}: changed the password of {username}")
+    entry = next((one for one in accounts.entries() if canonical(one.username) == canonical(username)), None)
+    if entry is None:
+        raise _nobody(accounts, username)
+    password = _new_password(accounts.passwords, entry.identity(""), password_stdin, generate)
+    _require(accounts.set_password(username, hash_password(password)), accounts, username)
+    accounts.note("password_set", username)
+    click.echo(f"{accounts.shown}: changed the password of {username}")
     _show_generated(password, generate)
 
 
-def _new_password(from_stdin: bool, generate: bool) -> str:
+def _require(is_done: bool, accounts: Accounts, username: str) -> None:
+    if not is_done:
+        raise _nobody(accounts, username)
+
+
+def _nobody(accounts: Accounts, username: str) -> StartError:
+    return StartError(f"{accounts.shown}: there is no user {username}")
+
+
+def _new_password(policy: PasswordPolicy, user: Identity, from_stdin: bool, generate: bool) -> str:
     if generate:
-        return secrets.token_urlsafe(12)
+        length = max(_GENERATED, policy.min_length)
+        return secrets.token_urlsafe(length)[:length]
     if from_stdin:
         password = sys.stdin.readline().rstrip("\r\n")
     elif sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt="Again")
     else:
         raise StartError("no terminal to ask for a password: use --password-stdin or --generate")
-    wrong = what_is_wrong_with(password)
+    wrong = policy.what_is_wrong_with(password, names_of(user))
     if wrong is not None:
         raise StartError(f"a password {wrong}")
     return password

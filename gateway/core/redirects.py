@@ -13,13 +13,16 @@ from urllib.parse import quote, unquote
 import ada_url
 
 MAX_LENGTH = 2048
+_OWN_PLACES = ("/account", "/password")
+"""Pages of ours that somebody may want to come back to; from the others he would go round in circles."""
 _ORIGIN = "http://site.invalid"
 
 
 def safe_next(value: str, own_pages: str = "") -> str | None:
     """The place on this site that ``value`` means, in the parser's spelling, or None when it is none.
 
-    ``own_pages``: our own prefix (``/auth``); places below it are no places to come back to.
+    ``own_pages``: our own prefix (``/auth``); of the places below it my account and my password are to come back to, the
+    others are not.
     """
     if len(value) > MAX_LENGTH or any(
         char <= " " or char in "\x7f\\" or "\ud800" <= char <= "\udfff" for char in value
@@ -33,11 +36,16 @@ def safe_next(value: str, own_pages: str = "") -> str | None:
         return None
     if url.origin != _ORIGIN or url.pathname.startswith("//"):
         return None
-    if own_pages and f"{unquote(url.pathname)}/".startswith(f"{own_pages}/"):  # decoded, as the gate will read it
+    if own_pages and _is_no_place(url.pathname, own_pages):
         return None
     place = url.pathname + url.search + url.hash
     # Escapes have made it longer, and it has to pass here again on its way in.
     return place if len(place) <= MAX_LENGTH else None
+
+
+def _is_no_place(path: str, own_pages: str) -> bool:
+    is_ours = f"{unquote(path)}/".startswith(f"{own_pages}/")  # decoded, as the gate will read it
+    return is_ours and path.removeprefix(own_pages) not in _OWN_PLACES
 
 
 def path_of_same_origin(referer: str, origin: str) -> str | None:

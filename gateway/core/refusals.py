@@ -7,14 +7,14 @@ as it is and read the body; with it they would silently follow to a sign-in page
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.core.head import RequestHead
 from gateway.core.negotiation import PAGE_LOAD_DEPENDS_ON, LanguageSetting, is_page_load, pick_language
 from gateway.core.redirects import path_of_same_origin, safe_next, with_next
 from gateway.core.routes import RefusalRules
-from gateway.errors import REASONS, GatewayError, Language, Reason
+from gateway.errors import REASONS, Busy, GatewayError, Language, Reason
 
 RETRY_AFTER = 5
 """Seconds a client is asked to wait in an outage: about what a restart or a failover of Redis takes."""
@@ -106,13 +106,16 @@ def refuse(
 
 def refuse_for(head: RequestHead, site: Site, error: GatewayError, rules: RefusalRules = _DEFAULT_RULES) -> Refusal:
     """The refusal that an error of ours stands for."""
-    return refuse(head, site, error.reason.code, rules=rules, drop_cookie=False, **error.parts)
+    made = refuse(head, site, error.reason.code, rules=rules, drop_cookie=False, **error.parts)
+    if isinstance(error, Busy):
+        return replace(made, headers={**made.headers, "Retry-After": str(error.retry_after)})
+    return made
 
 
 def _status(reason: Reason, rules: RefusalRules) -> int:
     if not reason.sign_in_helps:
         return reason.status
-    return rules.forbidden if reason.code.startswith("wrong_") else rules.status
+    return rules.forbidden if reason.code.startswith(("wrong_", "rights_")) else rules.status
 
 
 def _redirect(head: RequestHead, site: Site, rules: RefusalRules, page_load: bool) -> str:

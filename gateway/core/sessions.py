@@ -13,17 +13,25 @@ RECORD_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
-class SessionPolicy:
-    """The operator's limits (``session:`` in the configuration), in seconds."""
+class Limits:
+    """How long a session may last, in seconds: after it was last written, unused, and after signing in."""
 
     age: int = 14 * 86400
     idle_timeout: int = 30 * 60
     absolute_timeout: int = 12 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPolicy(Limits):
+    """The operator's limits (``session:`` in the configuration), in seconds: for everybody, and in ``remember`` for those
+    who asked to be kept signed in (None: they are like everybody)."""
+
     touch_interval: int = 60
     expire_at_browser_close: bool = False
     save_every_request: bool = False
     rotate_interval: int = 15 * 60
     rotate_grace: int = 10
+    remember: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,7 @@ class SessionRecord:
 
     ``expiry``: None = the policy's age, 0 = with the browser, else seconds from ``modified``; ``until``: that moment
     instead. ``issued``: since when the session has its present id; ``before``: what the store calls its predecessor, until
-    the present id has been presented once.
+    the present id has been presented once. ``remembered``: its owner asked to be kept signed in.
     """
 
     created: float
@@ -43,6 +51,7 @@ class SessionRecord:
     until: float | None = None
     issued: float = 0.0
     before: str = ""
+    remembered: bool = False
 
     def dump(self) -> dict[str, Any]:
         """All but ``data`` as plain data for JSON, without what is as usual; :meth:`load` reads it back."""
@@ -52,6 +61,7 @@ class SessionRecord:
             "t": self.until,
             "i": round(self.issued, 3) if self.issued != self.created else None,
             "b": self.before or None,
+            "r": self.remembered or None,
         }
         kept = {name: value for name, value in extra.items() if value is not None}
         return {"v": RECORD_VERSION, "c": round(self.created, 3), "m": round(self.modified, 3), **kept}
@@ -69,7 +79,8 @@ class SessionRecord:
             created = _moment(raw["c"])
             issued = created if raw.get("i") is None else _moment(raw["i"])
             end = None if until is None else _moment(until)
-            return cls(created, _moment(raw["m"]), user, expiry, dict(data), end, issued, before)
+            remembered = raw.get("r") is True
+            return cls(created, _moment(raw["m"]), user, expiry, dict(data), end, issued, before, remembered)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise ValueError("not a session record") from error
 
@@ -144,11 +155,21 @@ class Session:
         return replace(self, last_seen=now, card=replace(self.card, last_seen=now))
 
 
-def end_by_age(record: SessionRecord, policy: SessionPolicy) -> float:
+def limits_of(record: SessionRecord, policy: SessionPolicy) -> Limits:
+    """Those that hold for this session."""
+    return (record.remembered and policy.remember) or policy
+
+
+def end_by_age(record: SessionRecord, limits: Limits) -> float:
     """When a session that is not written again ends for its age, or by its own ``set_expiry``."""
     if record.until is not None:
         return record.until
-    return record.modified + (record.expiry or policy.age)
+    return record.modified + (record.expiry or limits.age)
+
+
+def absolute_end(record: SessionRecord, policy: SessionPolicy) -> float:
+    """When it is over, come what may."""
+    return record.created + limits_of(record, policy).absolute_timeout
 
 
 def ends_at(record: SessionRecord, last_seen: float, policy: SessionPolicy) -> tuple[float, str]:
@@ -158,8 +179,9 @@ def ends_at(record: SessionRecord, last_seen: float, policy: SessionPolicy) -> t
     end is counted from there. Nobody is signed out before the idle timeout is over, nor later than ``touch_interval``
     after it.
     """
-    absolute, age = record.created + policy.absolute_timeout, end_by_age(record, policy)
-    idle = last_seen + policy.idle_timeout + policy.touch_interval
+    limits = (record.remembered and policy.remember) or policy  # limits_of, which each request would have to call
+    absolute, age = record.created + limits.absolute_timeout, end_by_age(record, limits)
+    idle = last_seen + limits.idle_timeout + policy.touch_interval
     if absolute <= age and absolute <= idle:
         return absolute, "expired_absolute"
     return (age, "expired_age") if age <= idle else (idle, "expired_idle")
@@ -188,14 +210,21 @@ def rotation_is_due(session: Session, policy: SessionPolicy, now: float) -> bool
 
 def ends_with_browser(record: SessionRecord, policy: SessionPolicy) -> bool:
     """Does its cookie go when the browser is closed?"""
-    return record.until is None and (record.expiry == 0 or (record.expiry is None and policy.expire_at_browser_close))
+    if record.until is not None or record.expiry is not None:
+        return record.until is None and record.expiry == 0
+    return policy.expire_at_browser_close and not (record.remembered and policy.remember)
 
 
 def cookie_age(record: SessionRecord, policy: SessionPolicy, now: float) -> int | None:
     """``Max-Age`` of the cookie: the real time left, or None for a cookie that ends with the browser."""
     if ends_with_browser(record, policy):
         return None
-    return max(int(min(end_by_age(record, policy), record.created + policy.absolute_timeout) - now), 0)
+    return max(int(end_unused(record, policy) - now), 0)
+
+
+def end_unused(record: SessionRecord, policy: SessionPolicy) -> float:
+    """When it ends if it is in use, but not written again."""
+    return min(end_by_age(record, limits_of(record, policy)), absolute_end(record, policy))
 
 
 def same(one: Any, other: Any) -> bool:
@@ -225,5 +254,6 @@ def merged(base: SessionRecord, mine: SessionRecord, theirs: SessionRecord) -> S
         user=mine.user if mine.user != base.user else theirs.user,
         expiry=mine.expiry if ours else theirs.expiry,
         until=mine.until if ours else theirs.until,
+        remembered=mine.remembered if mine.remembered != base.remembered else theirs.remembered,
         data=data,
     )

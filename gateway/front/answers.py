@@ -7,44 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.core.head import RequestHead
-from gateway.core.redirects import safe_next
 from gateway.core.refusals import Refusal, Site
-from gateway.errors import Language
 from gateway.front.dates import CLOCK
-from gateway.pages import NoticeView, Pages
+from gateway.front.notices import notice
+from gateway.pages import Pages
 
 SERVER = "auth-gateway"
 CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 )
-_HEADINGS: dict[Language, dict[int, str]] = {
-    "en": {
-        400: "That request cannot be read",
-        403: "Not allowed",
-        404: "Nothing here",
-        405: "Not possible here",
-        413: "Too large",
-        421: "Another site",
-        429: "One moment, please",
-        502: "The application does not answer",
-        503: "One moment, please",
-        504: "The application is too slow",
-    },
-    "zh": {
-        400: "无法理解该请求",
-        403: "不允许",
-        404: "页面不存在",
-        405: "不支持此操作",
-        413: "请求过大",
-        421: "站点不符",
-        429: "请稍候",
-        502: "后端应用无响应",
-        503: "请稍候",
-        504: "后端应用响应超时",
-    },
-}
-_LINK_WORDS: dict[Language, tuple[str, str]] = {"en": ("Start page", "Try again"), "zh": ("返回首页", "重试")}
-_OTHER: dict[Language, str] = {"en": "Something went wrong", "zh": "出错了"}
 _PHRASES = {
     200: "OK",
     302: "Found",
@@ -94,7 +65,10 @@ class Refusals:
     def answer(self, head: RequestHead | None, refusal: Refusal, request_id: str) -> OwnAnswer:
         """The whole answer but for ``Date``, the length and what concerns the connection."""
         if head is not None and refusal.page_load and refusal.redirect is None:
-            kind, body = "text/html; charset=utf-8", self._notice(head, refusal, request_id).encode("utf-8", "replace")
+            kind, body = (
+                "text/html; charset=utf-8",
+                self._pages.render(notice(head, refusal, request_id)).encode("utf-8", "replace"),
+            )
         else:
             kind, body = "application/json; charset=utf-8", _json(refusal, request_id)
         headers = [("Content-Type", kind), *refusal.headers.items(), ("X-Request-Id", request_id), *self._hardening]
@@ -105,17 +79,6 @@ class Refusals:
         if refusal.drop_cookie:
             headers.append(("Set-Cookie", self._drop_cookie()))
         return OwnAnswer(refusal.status, headers, body, refusal.close)
-
-    def _notice(self, head: RequestHead, refusal: Refusal, request_id: str) -> str:
-        """A page with a way on: the same page again when something behind us failed, else the site's root."""
-        language = refusal.language
-        heading = _HEADINGS[language].get(refusal.status, _OTHER[language])
-        again = refusal.status >= 500 and head.method == "GET"
-        link = (safe_next(head.target) if again else None) or "/"
-        words = _LINK_WORDS[language][again]
-        return self._pages.notice(
-            NoticeView(language, refusal.status, heading, refusal.message, request_id, link, words)
-        )
 
 
 def _json(refusal: Refusal, request_id: str) -> bytes:

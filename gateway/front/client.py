@@ -13,7 +13,6 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from gateway.core.sessions import Session
 from gateway.errors import RequestError
 from gateway.front.deadlines import NEVER
 from gateway.front.ending import FLUSH, PIECES
@@ -23,6 +22,7 @@ from gateway.front.parser import RequestParser
 from gateway.front.peers import unnamed
 from gateway.front.reading import Reading
 from gateway.front.roles import NOBODY, Answering, Door
+from gateway.gate import Forward
 from gateway.upstream.sockets import Tcp, address_of
 
 _SMALL_REST = 64 * 1024  # bytes of a refused body that are read to keep the connection
@@ -229,7 +229,7 @@ class ClientConnection(Reading, asyncio.Protocol):
         self._door.left(self)
         return transport, self._parser.rest()
 
-    def holding(self, now: float) -> Session | None:
+    def holding(self, now: float) -> Forward | None:
         """See :class:`gateway.front.keeper.Guest`."""
         return self._answering.holding(now)
 

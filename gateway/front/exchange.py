@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from gateway.core.sessions import Session
 from gateway.errors import GatewayError, RequestError, UpstreamError
 from gateway.front.client import ClientConnection
 from gateway.front.deadlines import NEVER
@@ -90,9 +89,9 @@ class Exchange(Answering):
         self._way.done(self._line, self._client.loop.time())
 
     # -- the session
-    def holding(self, now: float) -> Session | None:
+    def holding(self, now: float) -> Forward | None:
         """Once it takes longer than a moment."""
-        return self._verdict.session if now - self._started > _MOMENT and not self._over else None
+        return self._verdict if now - self._started > _MOMENT and not self._over else None
 
     def session_ended(self, code: str) -> None:
         """Before the answer has begun that is a refusal; a stream of events ends; anything else breaks off."""

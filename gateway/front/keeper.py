@@ -12,6 +12,7 @@ from typing import Protocol
 
 from gateway.core.sessions import Session
 from gateway.errors import StoreUnavailable
+from gateway.gate import Forward
 from gateway.store.sessions import Lost, Sessions
 
 TICK = 0.25
@@ -22,9 +23,9 @@ _AT_ONCE = 256
 class Guest(Protocol):
     """A connection."""
 
-    def holding(self, now: float) -> Session | None:
-        """The session that what is under way hangs on, when it has lasted longer than a moment; ``now`` on the loop's
-        clock."""
+    def holding(self, now: float) -> Forward | None:
+        """What let through what is under way, with its session, when that has lasted longer than a moment; ``now`` on the
+        loop's clock."""
 
     def was_active(self) -> bool:
         """Does what came since the last time count as activity of its user?"""
@@ -77,8 +78,8 @@ class SessionKeeper:
     def _held(self, now: float) -> dict[bytes, list[Guest]]:
         held: dict[bytes, list[Guest]] = {}
         for guest in self._guests:
-            session = guest.holding(now)
-            if session is not None:
+            verdict = guest.holding(now)
+            if verdict is not None and (session := verdict.session) is not None:
                 held.setdefault(session.id, []).append(guest)
                 self._now.setdefault(session.id, session)
         return held
@@ -117,12 +118,21 @@ class SessionKeeper:
         """Of the guests those that still hang on it: a connection may be busy with somebody else's request by now."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        guests = [one for one in guests if (held := one.holding(now)) is not None and held.id == session_id]
+        held = [(one, verdict) for one in guests if (verdict := _hanging(one, now, session_id)) is not None]
         if isinstance(found, Session):
             self._now[session_id] = found
-            active = [guest for guest in guests if guest.was_active()]  # each is asked: it begins to count anew
+            out = [guest for guest, verdict in held if not verdict.still_lets(found)]
+            active = [guest for guest, _ in held if guest.was_active()]  # each is asked: it begins to count anew
             if active:
                 self._sessions.note_activity(found)
-            return
-        for guest in guests:
-            loop.call_soon(guest.session_ended, found.code)  # each for itself: an error of one keeps no other open
+        else:
+            out = [guest for guest, _ in held]
+        code = "rights_changed" if isinstance(found, Session) else found.code
+        for guest in out:
+            loop.call_soon(guest.session_ended, code)  # each for itself: an error of one keeps no other open
+
+
+def _hanging(guest: Guest, now: float, session_id: bytes) -> Forward | None:
+    verdict = guest.holding(now)
+    session = verdict.session if verdict else None
+    return verdict if session is not None and session.id == session_id else None

@@ -180,7 +180,7 @@ class Relay(Exchange):
         tunnel = Tunnel(
             self._tunnel_keeper(),
             self._line,
-            self._verdict.session,
+            self._verdict,
             idle=route.websocket.idle_timeout,
             patience=route.timeouts.between_bytes,
             active=route.websocket.activity,

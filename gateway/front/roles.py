@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.core.callers import Callers
-from gateway.core.sessions import Session
 from gateway.front.incoming import HeadLimits, Incoming, KnownHeads
+from gateway.gate import Forward
 
 if TYPE_CHECKING:
     from gateway.front.client import ClientConnection
@@ -26,8 +26,8 @@ class Answering:
     def expire(self, now: float) -> None:
         """The connection's deadline, which it has set, is past."""
 
-    def holding(self, now: float) -> Session | None:
-        """The session that the answer hangs on, when it takes longer than a moment (:mod:`gateway.front.keeper`)."""
+    def holding(self, now: float) -> Forward | None:
+        """What lets the answer go on, when it takes longer than a moment (:mod:`gateway.front.keeper`)."""
         return None
 
     def session_ended(self, code: str) -> None:

@@ -11,11 +11,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.core.sessions import Session
 from gateway.core.websockets import CLOSE_GOING_AWAY, CLOSE_SESSION_ENDED, FrameFollower, close_frame
 from gateway.front.deadlines import NEVER
 from gateway.front.ending import FLUSH
 from gateway.front.tunnel_end import End
+from gateway.gate import Forward
 from gateway.telemetry.access_log import AccessLine
 from gateway.upstream.sockets import Tcp
 
@@ -41,7 +41,7 @@ class Tunnel:
         self,
         keeper: TunnelKeeper,
         line: AccessLine,
-        session: Session | None,
+        verdict: Forward,
         *,
         idle: float,
         patience: float,
@@ -49,7 +49,7 @@ class Tunnel:
     ) -> None:
         self._keeper = keeper
         self._line = line
-        self._session = session
+        self._verdict = verdict
         self.peer = line.peer
         self._idle, self._patience = idle, patience
         self._counts = active
@@ -124,9 +124,9 @@ class Tunnel:
             (backend if end is client else client).hold(slow)
 
     # -- the session
-    def holding(self, now: float) -> Session | None:
-        """The session that it hangs on."""
-        return None if self._over or self._closing is not None else self._session
+    def holding(self, now: float) -> Forward | None:
+        """The session and the rule that it hangs on."""
+        return None if self._over or self._closing is not None else self._verdict
 
     def was_active(self) -> bool:
         """Did the client send anything since the last time?"""

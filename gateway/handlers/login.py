@@ -9,22 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 from aiohttp import web
 
 from gateway.core.access import Denied
 from gateway.core.identity import Identity
 from gateway.core.negotiation import PAGE_LOAD_DEPENDS_ON
+from gateway.core.passwords import MAX_LENGTH
+from gateway.core.redirects import same_origin
 from gateway.core.refusals import vary_on
 from gateway.errors import REASONS, Busy, Language, RequestError
-from gateway.identity.passwords import MAX_LENGTH
+from gateway.identity.sign_in import Failed, SignedIn, SignIn
 from gateway.identity.users import Users
-from gateway.pages import LoginView
+from gateway.pages import CookiesView, DeniedView, LoginView
+from gateway.pages.words import with_wait
+from gateway.web.auditing import handle_of, note, note_failure, noting_failure
 from gateway.web.bodies import flag_field, text_field
 from gateway.web.cookies import CookieOptions
+from gateway.web.devices import Devices
 from gateway.web.endpoint import Form, OwnEndpoint, session_of
-from gateway.web.state import STATE
+from gateway.web.state import STATE, head_of
 
 _NAME_LENGTH = 254  # RFC 5321 §4.5.3.1.3: the longest e-mail address
 BROWSER_SESSION = 0
@@ -32,7 +36,8 @@ BROWSER_SESSION = 0
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What somebody typed; ``remember`` None: as the policy says."""
+    """What somebody typed; ``remember``: to be kept signed in, or not even when the browser is closed; None: as the policy
+    says."""
 
     login: str
     password: str
@@ -43,7 +48,7 @@ class Attempt:
         return f"Attempt(login={self.login!r})"
 
 
-def read_attempt(fields: dict[str, Any]) -> Attempt:
+def read_attempt(fields: dict[str, Any], *, may_remember: bool = True) -> Attempt:
     """:raises RequestError: 400 ``bad_field`` naming the field."""
     login = text_field(fields, "username", _NAME_LENGTH) or text_field(fields, "email", _NAME_LENGTH)
     password = text_field(fields, "password", MAX_LENGTH)
@@ -51,28 +56,33 @@ def read_attempt(fields: dict[str, Any]) -> Attempt:
         if not value:
             raise RequestError("bad_field", field=name, what="is missing")
     wanted = fields.get("next")
-    return Attempt(login, password, flag_field(fields, "remember"), wanted if isinstance(wanted, str) else "")
+    remember = flag_field(fields, "remember") if may_remember else None
+    return Attempt(login, password, remember, wanted if isinstance(wanted, str) else "")
 
 
 class Login(OwnEndpoint):
     """Both methods of the sign-in, also under the aliases of legacy front ends (POST only there).
 
-    ``clear``: cookies of backends that must not pass from one user of a browser to the next; ``age``: of a session
-    that is to be remembered, in seconds; ``may_pass``: would this user be let through to that place?
+    ``clear``: cookies of backends that must not pass from one user of a browser to the next; ``may_remember``: can
+    one ask to be kept signed in? ``may_pass``: would this user be let through to that place?
     """
 
     def __init__(
         self,
         *shared: Any,
+        sign_in: SignIn,
+        devices: Devices,
         users: Users,
         clear: Sequence[CookieOptions],
-        age: int,
+        may_remember: bool,
         may_pass: Callable[[Identity, str], Denied | None],
     ) -> None:
         super().__init__(*shared)
+        self._sign_in = sign_in
+        self._devices = devices
         self._users = users
         self._clear = clear
-        self._age = age
+        self._may_remember = may_remember
         self._may_pass = may_pass
 
     async def get(self, request: web.Request) -> web.Response:
@@ -80,47 +90,79 @@ class Login(OwnEndpoint):
         user = (await session_of(request)).user
         there = self.safe_next(request.query.get("next"))
         if user is None:
-            return self._page(request, there)
+            return self._page(request, there, was_reset=self._was_reset(request))
+        account = self.own_url(request, "account")
         denied = self._may_pass(user, there)
         if denied is None:
-            return self._page(request, there, user=user.shown_name, continue_url=there)
-        error = REASONS[denied.code].words(self.language(request), wanted=denied.wanted)
-        return self._page(request, there, user=user.shown_name, error=error, fields_wrong=False)
+            return self._page(request, there, user=user.shown_name, continue_url=there, account_url=account)
+        if "other" in request.query:
+            return self._page(request, there, user=user.shown_name, account_url=account)
+        return self._denied(request, there, user, denied)
+
+    def _was_reset(self, request: web.Request) -> bool:
+        """Does a page of ours say so? A link from elsewhere must not make this page tell tales."""
+        origin = self.site.origin(head_of(request))
+        return request.query.get("said") == "reset" and same_origin(request.headers.get("Referer", ""), origin)
+
+    def _denied(self, request: web.Request, there: str, user: Identity, denied: Denied) -> web.Response:
+        language = self.language(request)
+        view = DeniedView(
+            language,
+            user=user.shown_name,
+            wanted=there,
+            error=REASONS[denied.code].words(language, wanted=denied.wanted),
+            other_url=self.own_url(request, "login", next=there, other="1"),
+            start_url="/",
+            account_url=self.own_url(request, "account"),
+            switch_language_url=self.switch_url(request, "login", next=there),
+        )
+        return self.answers.page(request, self.answers.pages.render(view))
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Signs in."""
         fields = await self.read_own_fields(request)
         as_page = self.wants_page(request)
         if as_page and "csrf" in fields and self.form_nonce(request) is None:
-            return self._page_again(request, fields, "cookies_off")
+            return self._cookies_off(request, self.safe_next(fields.get("next")))
         try:
-            attempt = read_attempt(fields)
-            user = await self._users.sign_in(attempt.login, attempt.password)
+            attempt = read_attempt(fields, may_remember=self._may_remember)
+            with noting_failure(request, attempt.login):
+                found = await self._sign_in.attempt(attempt.login, attempt.password, self._devices.caller(request))
         except (RequestError, Busy) as error:
-            if not as_page or error.reason.code not in ("bad_field", "throttled"):
+            if not as_page or error.reason.code not in ("bad_field", "throttled", "busy"):
                 raise
-            response = self._page_again(request, fields, error.reason.code, **error.parts)
-            if isinstance(error, Busy):
-                response.headers["Retry-After"] = str(error.retry_after)
+            seconds = error.retry_after if isinstance(error, Busy) else None
+            response = self._page_again(request, fields, error.reason.code, seconds, **error.parts)
+            if seconds is not None:
+                response.headers["Retry-After"] = str(seconds)
             return response
-        welcome = await self._signed_in(request, user, attempt, as_page) if user is not None else None
+        welcome = None
+        if isinstance(found, Failed):
+            note_failure(request, found.user, attempt.login, "disabled" if found.disabled else "bad_credentials")
+        else:
+            welcome = await self._signed_in(request, found, attempt, as_page)
         if welcome is None:
             return self._page_again(request, fields, "bad_credentials") if as_page else self._wrong(request)
         return welcome
 
     async def _signed_in(
-        self, request: web.Request, user: Identity, attempt: Attempt, as_page: bool
+        self, request: web.Request, found: SignedIn, attempt: Attempt, as_page: bool
     ) -> web.StreamResponse | None:
         """None: the password was changed, or the user went, while it was checked. Those who did it ended the sessions
         they found; this one came later, so it ends itself."""
-        session = await session_of(request)
+        session, user = await session_of(request), found.user
         is_same = user.is_same(session.user)
-        await session.sign_in(user, {True: self._age, False: BROWSER_SESSION, None: None}[attempt.remember])
+        expiry = BROWSER_SESSION if attempt.remember is False else None
+        with noting_failure(request, attempt.login, user):
+            await session.sign_in(user, expiry, remember=attempt.remember is True)
         if await self._users.get(user) is None:
             await session.flush()
+            note_failure(request, user, attempt.login, "bad_credentials")
             return None
+        note(request, "sign_in", user, session=handle_of(session.found))
         request[STATE].line.user = user.id
         response = self._welcome(request, user, self.safe_next(attempt.next), as_page)
+        self._devices.remember(request, response, found.account)
         if not is_same:
             for cookie in self._clear:
                 cookie.drop(response)
@@ -140,11 +182,25 @@ class Login(OwnEndpoint):
         vary = vary_on(self.site, *PAGE_LOAD_DEPENDS_ON)
         return self.answers.json(request, {**body, "request_id": state.request_id}, status, vary)
 
-    def _page_again(self, request: web.Request, fields: dict[str, Any], code: str, **parts: str) -> web.Response:
+    def _cookies_off(self, request: web.Request, there: str) -> web.Response:
+        reason, language = REASONS["cookies_off"], self.language(request)
+        request[STATE].line.reason = reason.code
+        view = CookiesView(
+            language,
+            error=reason.words(language),
+            retry_url=self.own_url(request, "login", next=there),
+            switch_language_url=self.switch_url(request, "login", next=there),
+        )
+        return self.page(request, self.answers.pages.render(view), self.form(request), reason.status)
+
+    def _page_again(
+        self, request: web.Request, fields: dict[str, Any], code: str, seconds: int | None = None, **parts: str
+    ) -> web.Response:
         """The page with what went wrong, the name still in it, the password never."""
         reason = REASONS[code]
         request[STATE].line.reason = code
-        error = _page_words(self.language(request), code, reason.words(self.language(request), **parts))
+        language = self.language(request)
+        error = _page_words(language, code, reason.words(language, **parts), seconds)
         typed = fields.get("username")
         username = typed[:_NAME_LENGTH] if isinstance(typed, str) else ""
         remember = fields.get("remember") == "1"
@@ -155,32 +211,20 @@ class Login(OwnEndpoint):
 
     def _page(self, request: web.Request, there: str, status: int = 200, **shown: Any) -> web.Response:
         form: Form = self.form(request)
-        language = self.language(request)
         view = LoginView(
-            language,
-            action=self._url(request, language, None),
+            self.language(request),
+            action=self.own_url(request, "login"),
             next=there,
             csrf=form.field,
-            switch_language_url=self._switch(request, language, there),
+            may_remember=self._may_remember,
+            switch_language_url=self.switch_url(request, "login", next=there),
             **shown,
         )
-        return self.page(request, self.answers.pages.login(view), form, status)
-
-    def _url(self, request: web.Request, language: Language, there: str | None) -> str:
-        query: dict[str, str] = {"lang": language} if self.site.language == "auto" and "lang" in request.query else {}
-        if there is not None:
-            query["next"] = there
-        return self.site.login_url + (f"?{urlencode(query)}" if query else "")
-
-    def _switch(self, request: web.Request, language: Language, there: str) -> str | None:
-        if self.site.language != "auto":
-            return None
-        other = {"lang": "en" if language == "zh" else "zh", "next": there}
-        return f"{self.site.login_url}?{urlencode(other)}"
+        return self.page(request, self.answers.pages.render(view), form, status)
 
 
-def _page_words(language: Language, code: str, words: str) -> str:
-    """On the page a missing field is told in plain words: a person reads it, not a program."""
+def _page_words(language: Language, code: str, words: str, seconds: int | None) -> str:
+    """On the page a missing field is told in plain words, and the seconds to wait: a person reads it, not a program."""
     if code == "bad_field":
         return "请输入有效的用户名和密码" if language == "zh" else "Please enter a username and a password"
-    return words
+    return words if seconds is None else with_wait(words, seconds, language)

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gateway.core.identity import Identity
 from gateway.core.refusals import refuse
-from gateway.core.sessions import Session, SessionPolicy
+from gateway.core.sessions import Session, SessionPolicy, absolute_end, limits_of
 from gateway.errors import RequestError
 from gateway.web.answers import Answers
 from gateway.web.bodies import may_be_foreign_form
@@ -66,6 +66,6 @@ def times_left(session: Session, policy: SessionPolicy, now: float) -> dict[str,
     return {
         "created": int(session.record.created),
         "last_seen": int(session.last_seen),
-        "idle_left": max(int(session.last_seen + policy.idle_timeout - now), 0),
-        "absolute_left": max(int(session.record.created + policy.absolute_timeout - now), 0),
+        "idle_left": max(int(session.last_seen + limits_of(session.record, policy).idle_timeout - now), 0),
+        "absolute_left": max(int(absolute_end(session.record, policy) - now), 0),
     }

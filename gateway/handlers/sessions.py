@@ -7,14 +7,11 @@ from typing import Any
 from aiohttp import web
 
 from gateway.core.refusals import refuse
-from gateway.core.sessions import Session
-from gateway.errors import RequestError
-from gateway.store.directory import Listed, UserSessions
-from gateway.store.sessions import Sessions
-from gateway.store.values import name_of
 from gateway.web.answers import Answers
+from gateway.web.auditing import handle_of, note
 from gateway.web.cross_site import require_same_site
 from gateway.web.endpoint import by_method, session_of
+from gateway.web.own_sessions import OwnSession, OwnSessions
 from gateway.web.session import WebSession
 from gateway.web.state import STATE, head_of
 
@@ -22,7 +19,7 @@ from gateway.web.state import STATE, head_of
 class SessionList:
     """``prefix``: where it answers; what is below is a handle."""
 
-    def __init__(self, answers: Answers, sessions: Sessions, prefix: str) -> None:
+    def __init__(self, answers: Answers, sessions: OwnSessions, prefix: str) -> None:
         self._answers = answers
         self._sessions = sessions
         self._prefix = prefix
@@ -43,9 +40,7 @@ class SessionList:
         session = await session_of(request)
         if session.found is None or session.user is None:
             return self._refused(request, session)
-        listed = await self._directory().of(session.user)
-        own = name_of(session.found.id)
-        rows = [_row(one, one.name == own) for one in listed]
+        rows = [_row(one) for one in await self._sessions.all(session)]
         return self._answers.json(request, {"ret": 0, "sessions": rows})
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
@@ -55,35 +50,15 @@ class SessionList:
         if session.found is None or session.user is None:
             return self._refused(request, session)
         request[STATE].line.user = session.user.id
+        user, own = session.user, handle_of(session.found)
         handle = self._handle(request)
         if handle is None:
-            ended = await self._end_others(session.found)
+            ended = await self._sessions.end_others(session.found)
+            note(request, "sessions_revoked", user, session=own, count=ended)
         else:
-            ended = await self._end_one(session, session.found, handle)
+            ended = await self._sessions.end_one(session, handle)
+            note(request, "session_revoked", user, session=handle, count=ended)
         return self._answers.json(request, {"ret": 0, "ended": ended})
-
-    async def _end_others(self, session: Session) -> int:
-        self._directory()
-        return await self._sessions.end_others(session)
-
-    async def _end_one(self, web_session: WebSession, own: Session, handle: str) -> int:
-        """:raises RequestError: 404: it is nobody's, or somebody else's."""
-        assert web_session.user is not None
-        directory = self._directory()
-        for listed in await directory.of(web_session.user):
-            if not handle or listed.card.handle != handle:
-                continue
-            if listed.name == name_of(own.id):
-                await web_session.flush()
-                return 1
-            return int(await directory.end(web_session.user, listed))
-        raise RequestError("no_such_session")
-
-    def _directory(self) -> UserSessions:
-        """:raises RequestError: 501: the engine keeps none."""
-        if self._sessions.users is None:
-            raise RequestError("not_possible", what="the session engine keeps no list of a user's sessions")
-        return self._sessions.users
 
     def _refused(self, request: web.Request, session: WebSession) -> web.Response:
         refusal = refuse(
@@ -92,13 +67,13 @@ class SessionList:
         return self._answers.refusal(request, refusal)
 
 
-def _row(listed: Listed, is_this: bool) -> dict[str, Any]:
-    card = listed.card
+def _row(one: OwnSession) -> dict[str, Any]:
+    card = one.card
     return {
         "handle": card.handle,
         "created": int(card.created),
         "last_seen": int(card.last_seen),
         "address": card.address,
         "device": card.device,
-        "this": is_this,
+        "this": one.is_this,
     }

@@ -1,7 +1,8 @@
-"""Password hashes: argon2id for new ones (RFC 9106), bcrypt verified too. Never on the event loop.
+"""Passwords checked and hashed off the event loop.
 
-Verifying takes tens of milliseconds of CPU and 64 MiB by design, so it runs in a small pool with a bounded queue: a flood
-of sign-ins waits or is told to come back, and the requests of everybody else go on (founding decision 9).
+A check (:mod:`gateway.identity.hashes`) takes tens of milliseconds of CPU and 64 MiB by design, so it runs in a small pool
+with a bounded queue: a flood of sign-ins waits or is told to come back, and the requests of everybody else go on (founding
+decision 9).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import asyncio
 import hashlib
 import logging
 import os
+import sys
+import threading
 import time
 from base64 import b64encode
 from collections import deque
@@ -18,74 +21,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
-import bcrypt
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
-
 from gateway.errors import Busy
+from gateway.identity.hashes import BrokenHash, hash_password, verify_password
 
 T = TypeVar("T")
 log = logging.getLogger("gateway.identity")
 
-MIN_LENGTH = 8
-"""Characters of a new password; older ones may be shorter."""
-MAX_LENGTH = 1024
-"""Characters. Longer ones are refused before any hashing (OWASP: a bound against long-password DoS)."""
-_BCRYPT_BYTES = 72
 _QUEUE_PER_THREAD = 32
 _REMEMBERED = 64
-_BCRYPT_KINDS = ("$2a$", "$2b$", "$2y$")
-
-
-class BrokenHash(ValueError):
-    """A stored hash of no kind we know."""
-
-
-def what_is_wrong_with(password: str) -> str | None:
-    """Why nobody may take this as a new password, in words that follow "a password"; None: nothing."""
-    if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
-        return f"must have {MIN_LENGTH} to {MAX_LENGTH} characters"
-    return None if password.isprintable() else "must not hold control characters"
-
-
-def hash_password(password: str) -> str:
-    """An argon2id hash with the library's current parameters (RFC 9106's low-memory profile)."""
-    return PasswordHasher().hash(password)
-
-
-def is_known_hash(stored: str) -> bool:
-    """Can :func:`verify_password` read it?"""
-    return stored.startswith(("$argon2id$", *_BCRYPT_KINDS))
-
-
-def verify_password(stored: str, password: str) -> bool:
-    """Does the password fit? Takes its time: call it off the loop.
-
-    :raises BrokenHash: the stored hash is of no kind we know.
-    """
-    if stored.startswith("$argon2id$"):
-        return _verify_argon2(stored, password)
-    if stored.startswith(_BCRYPT_KINDS):
-        return _verify_bcrypt(stored, password)
-    raise BrokenHash
-
-
-def _verify_argon2(stored: str, password: str) -> bool:
-    try:
-        return PasswordHasher().verify(stored, password.encode("utf-8", "surrogatepass"))
-    except VerifyMismatchError:
-        return False
-    except (InvalidHashError, VerificationError) as error:
-        raise BrokenHash from error
-
-
-def _verify_bcrypt(stored: str, password: str) -> bool:
-    """bcrypt reads 72 bytes; whoever wrote the hash had it cut there, so the same is done here (and said in the docs)."""
-    data = password.encode("utf-8", "surrogatepass")[:_BCRYPT_BYTES]
-    try:
-        return bcrypt.checkpw(data, stored.encode())
-    except ValueError as error:
-        raise BrokenHash from error
+_NICE = 10
 
 
 class PasswordChecker:
@@ -93,7 +37,7 @@ class PasswordChecker:
 
     def __init__(self, threads: int | None = None) -> None:
         count = threads or max(1, min(4, (os.cpu_count() or 2) // 2))
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="password")
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="password", initializer=_step_back)
         self._free = count * (1 + _QUEUE_PER_THREAD)
         self._nobody, self._reference = _nobodys_hash()
         self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
@@ -136,6 +80,13 @@ class PasswordChecker:
     def close(self) -> None:
         """Lets go of the threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _step_back() -> None:
+    """This thread has less of a core than the event loop when both want it: proxied requests must not feel a flood of
+    sign-ins. On Linux a thread has a priority of its own (setpriority(2), "C library/kernel differences")."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _timed(stored: str, password: str) -> tuple[bool, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -21,35 +22,93 @@ class NotChanged(Enum):
     IMPOSSIBLE = "this source cannot change passwords, or not now"
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A user as his source knows him when somebody signs in.
+
+    ``secret`` is what the source needs to check the password: a stored hash, the name of an entry. Who is ``disabled``
+    never signs in, after the same work as everybody else.
+    """
+
+    identity: Identity
+    secret: str = field(default="", repr=False)
+    disabled: bool = False
+
+
 class UserSource(Protocol):
-    """One place where users come from. ``name`` is what sessions remember of it."""
+    """One place where users come from. ``name`` is what sessions remember of it.
+
+    Every method that asks elsewhere raises :class:`~gateway.errors.SourceUnavailable` when that is away, and
+    :class:`~gateway.errors.Busy` when too many wait.
+    """
 
     name: str
     in_memory: bool
-    """Does :meth:`generation` know every user? Then None from it means that there is no such user any more."""
+    """Does :meth:`known` know every user? Then None from it means that there is no such user any more."""
+    recheck: float
+    """Seconds after which a user who is active is looked up again with :meth:`get`; 0: never, or it tells by itself."""
+    writable: bool
+    """Can passwords be changed here?"""
 
-    async def sign_in(self, login: str, password: str) -> Identity | None:
-        """The user with this username or e-mail address and password; None for an unknown, disabled or wrong one alike.
+    async def find(self, login: str) -> Found | None:
+        """The user with this username or e-mail address, compared by :func:`canonical`; disabled ones, too."""
 
-        :raises gateway.errors.Busy: too many checks wait.
-        """
+    async def verify(self, found: Found | None, login: str, password: str) -> Identity | None:
+        """The user when the password is his; None for an unknown, disabled or wrong one alike, after the same work."""
 
     async def get(self, user_id: str) -> Identity | None:
         """The user with this id as he is now; None: gone or disabled."""
 
-    def generation(self, user_id: str) -> int | None:
-        """The user's credentials generation, from memory and at once: asked at every request with a session.
+    def known(self, user_id: str) -> Identity | None:
+        """The user as he is now, from memory and at once: asked at every request with a session.
 
         None: gone, disabled or, where not :attr:`in_memory`, not known here.
         """
 
     async def change_password(self, user_id: str, old: str, new: str) -> Identity | NotChanged:
-        """The user with his new generation, once the new password counts; or why nothing was changed.
+        """The user with his new generation, once the new password counts; or why nothing was changed."""
 
-        ``new`` must be one that :func:`~gateway.identity.passwords.what_is_wrong_with` finds nothing wrong with.
+    async def stored_hash(self, user_id: str) -> str | None:
+        """What is stored of an active user's password, for links that are spent when it changes; None: nothing."""
 
-        :raises gateway.errors.Busy: too many checks wait.
-        """
+    async def set_password(self, user_id: str, known_hash: str, new: str) -> Identity | NotChanged:
+        """As :meth:`change_password`, for whoever knows what :meth:`stored_hash` said: it must still be that."""
 
     async def watch(self) -> None:
         """Keeps what is in memory up to date until it is cancelled; returns where there is nothing to do."""
+
+    async def close(self) -> None:
+        """Lets go of everything."""
+
+
+class RemoteSource:
+    """What a source does that is asked elsewhere, as most of them are: nothing is known here, and nothing is changed there."""
+
+    in_memory = False
+    writable = False
+
+    def __init__(self, name: str, recheck: float = 0.0) -> None:
+        self.name = name
+        self.recheck = recheck
+
+    def known(self, user_id: str) -> Identity | None:
+        """Nobody."""
+        return None
+
+    async def change_password(self, user_id: str, old: str, new: str) -> Identity | NotChanged:
+        """Not here."""
+        return NotChanged.IMPOSSIBLE
+
+    async def stored_hash(self, user_id: str) -> str | None:
+        """None is told."""
+        return None
+
+    async def set_password(self, user_id: str, known_hash: str, new: str) -> Identity | NotChanged:
+        """Not here."""
+        return NotChanged.IMPOSSIBLE
+
+    async def watch(self) -> None:
+        """There is nothing to watch."""
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import logging
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +19,25 @@ from ruamel.yaml.comments import CommentedMap
 
 from gateway.core.identity import Identity
 from gateway.errors import Problem, SettingsError
+from gateway.identity.hashed import HashedSource
 from gateway.identity.passwords import PasswordChecker
-from gateway.identity.source import NotChanged, canonical
+from gateway.identity.source import Found, canonical
 from gateway.identity.users_yaml import (
-    Stamp,
     UserEntry,
     UserTable,
+    identities,
     load_document,
     read_users,
-    stamp_of,
     table_of,
 )
+from gateway.identity.watched_file import WatchedFile
 
 __all__ = ["FileUsers", "UserEntry", "UsersFile", "read_users"]
 
-log = logging.getLogger("gateway.identity")
-_LOOK_EVERY = 0.5
-_QUIET_NS = 50_000_000
 _LOCK_SECONDS = 10.0
-_PROBLEMS_LOGGED = 5
-Found = tuple[Stamp | None, UserTable | SettingsError]
 
 
-class FileUsers:
+class FileUsers(HashedSource):
     """A :class:`~gateway.identity.source.UserSource`: the file's users in memory, read again when the file changes.
 
     ``table`` is the file as it was read at the start. An edit that is wrong leaves the users of before, and is logged.
@@ -50,105 +46,49 @@ class FileUsers:
     in_memory = True
 
     def __init__(self, table: UserTable, checker: PasswordChecker, name: str = "file") -> None:
-        self.name = name
-        self._table = table
-        self._checker = checker
-        self._file = UsersFile(table.path)
+        super().__init__(name, checker)
+        self._known = identities(table, name, {})
+        self._file = UsersFile(table.path, legacy=table.legacy)
         self._writing = asyncio.Lock()
-        self._looking = asyncio.Lock()
-        self._seen: Stamp | None = table.stamp
-        self._looks_begun = self._looks_done = 0
+        read = partial(read_users, table.path, legacy=table.legacy)
+        self._watched = WatchedFile((table.path,), read, table, (table.stamp,), self._take_over)
 
-    async def sign_in(self, login: str, password: str) -> Identity | None:
-        """None for unknown, disabled and wrong alike, after the same work."""
-        await self.refresh()
-        entry = self._table.signing_in(login)
-        fits = await self._checker.fits(entry.password if entry else None, password)
-        return entry.identity(self.name) if entry and fits and not entry.disabled else None
-
-    async def get(self, user_id: str) -> Identity | None:
+    async def find(self, login: str) -> Found | None:
         """As the file says now."""
         await self.refresh()
-        entry = self._table.active(user_id)
-        return entry.identity(self.name) if entry else None
+        return self._found(self._watched.value.signing_in(login))
 
-    def generation(self, user_id: str) -> int | None:
-        """At most :data:`_LOOK_EVERY` older than the file; None: gone or disabled."""
-        entry = self._table.active(user_id)
-        return None if entry is None else entry.generation
+    async def find_by_id(self, user_id: str) -> Found | None:
+        """As the file says now."""
+        await self.refresh()
+        return self._found(self._watched.value.by_id.get(user_id))
 
-    async def change_password(self, user_id: str, old: str, new: str) -> Identity | NotChanged:
+    def _found(self, entry: UserEntry | None) -> Found | None:
+        return Found(entry.identity(self.name), entry.password, entry.disabled) if entry else None
+
+    def known(self, user_id: str) -> Identity | None:
+        """At most a second older than the file; None: gone or disabled."""
+        return self._known.get(user_id)
+
+    async def write_hash(self, user_id: str, known_hash: str, made: str, *, same_password: bool) -> Identity | None:
         """Written to the file; impossible where that cannot be written, or is wrong since an edit."""
+        async with self._writing:  # one thread at most waits for the lock of the file
+            change = partial(self._file.replace_password, user_id, known_hash, made, same_password=same_password)
+            changed = await asyncio.to_thread(change)
         await self.refresh()
-        entry = self._table.active(user_id)
-        fits = await self._checker.fits(entry.password if entry else None, old)
-        if entry is None or not fits:
-            return NotChanged.WRONG
-        made = await self._checker.hash(new)
-        try:
-            async with self._writing:  # one thread at most waits for the lock of the file
-                generation = await asyncio.to_thread(self._file.replace_password, user_id, entry.password, made)
-        except SettingsError as error:
-            log.error("a password could not be changed: %s", _told(error))
-            return NotChanged.IMPOSSIBLE
-        await self.refresh()
-        if generation is None:  # somebody else was faster: what was checked is the old password no more
-            return NotChanged.WRONG
-        return replace(entry.identity(self.name), generation=generation)
+        return changed.identity(self.name) if changed else None
 
     # -- the file changes
     async def watch(self) -> None:
         """Notices within a second that the file was changed, until it is cancelled."""
-        while True:
-            await asyncio.sleep(_LOOK_EVERY)
-            await self.refresh()
+        await self._watched.watch()
 
     async def refresh(self) -> None:
-        """Takes over what the file holds now. Callers at the same time share a look that began after each of them came."""
-        begun = self._looks_begun
-        async with self._looking:
-            if self._looks_done > begun:
-                return
-            self._looks_begun = mine = self._looks_begun + 1
-            self._take_over(await asyncio.to_thread(self._look))
-            self._looks_done = mine
+        """Takes over what the file holds now."""
+        await self._watched.refresh()
 
-    def _look(self) -> Found | None:
-        """What is in the file; None: nothing new, or somebody is writing in it just now. In a thread."""
-        stamp = self._stamp()
-        if stamp == self._seen or self._is_unfinished(stamp):
-            return None
-        try:
-            table = read_users(self._table.path)
-        except SettingsError as error:
-            return stamp, error
-        return (table.stamp, table) if table.stamp == self._stamp() else None
-
-    def _stamp(self) -> Stamp | None:
-        """None: the file is away."""
-        try:
-            return stamp_of(self._table.path.stat())
-        except OSError:
-            return None
-
-    def _is_unfinished(self, stamp: Stamp | None) -> bool:
-        """An editor that writes into the file itself may be half-way, and the users it has not come to are not gone."""
-        is_same_file = stamp is not None and self._seen is not None and stamp[2] == self._seen[2]
-        return is_same_file and stamp is not None and 0 <= time.time_ns() - stamp[0] < _QUIET_NS
-
-    def _take_over(self, found: Found | None) -> None:
-        if found is None:
-            return
-        self._seen, result = found
-        if isinstance(result, SettingsError):
-            log.error("a users file is wrong; the users known before stay: %s", _told(result))
-            return
-        self._table = result
-        log.info("a users file was read again: %s, users: %d", result.path, len(result.by_id))
-
-
-def _told(error: SettingsError) -> str:
-    return "; ".join(map(str, error.problems[:_PROBLEMS_LOGGED]))
+    def _take_over(self, table: UserTable) -> None:
+        self._known = identities(table, self.name, self._known)
 
 
 class UsersFile:
@@ -156,11 +96,12 @@ class UsersFile:
     written, with the mode it had (0600 when it is new), and two who change it at the same time wait for each other.
 
     Every change raises SettingsError when the result would be no valid users file, or cannot be written; nothing is
-    changed then.
+    changed then. ``legacy``: may it hold hashes of old kinds? Only who knows the configuration knows whether they are read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, legacy: bool = True) -> None:
         self._path = path
+        self._legacy = legacy
 
     def create(self) -> None:
         """An empty list, unless the file is there."""
@@ -171,7 +112,7 @@ class UsersFile:
 
     def entries(self) -> list[UserEntry]:
         """In the file's order."""
-        return list(read_users(self._path).by_id.values())
+        return list(read_users(self._path, legacy=self._legacy).by_id.values())
 
     def add(self, row: dict[str, Any]) -> None:
         """At the end."""
@@ -186,11 +127,23 @@ class UsersFile:
         """False when there is no such user."""
         with self._alone():
             yaml, document, _ = load_document(self._path)
-            row = next((row for row in document["users"] if _username(row) == canonical(username)), None)
+            row = _row_of(document, username)
             if row is None:
                 return False
             document["users"].remove(row)
             self._save(yaml, document)
+            return True
+
+    def set_disabled(self, username: str, disabled: bool) -> bool:
+        """False when there is no such user."""
+        with self._alone():
+            yaml, document, _ = load_document(self._path)
+            row = _row_of(document, username)
+            if row is None:
+                return False
+            if disabled or "disabled" in row:
+                _set_field(row, "disabled", disabled)
+                self._save(yaml, document)
             return True
 
     def set_password(self, username: str, password_hash: str) -> bool:
@@ -198,24 +151,32 @@ class UsersFile:
         wanted = canonical(username)
         return self._set_password(lambda entry: canonical(entry.username) == wanted, password_hash) is not None
 
-    def replace_password(self, user_id: str, known_hash: str, password_hash: str) -> int | None:
-        """The new generation; None when there is no such active user whose password is still the known one."""
+    def replace_password(
+        self, user_id: str, known_hash: str, password_hash: str, *, same_password: bool = False
+    ) -> UserEntry | None:
+        """The user with his new hash; None when there is no such active user whose password is still the known one.
+
+        ``same_password``: only its hash is another, so his generation stays.
+        """
 
         def is_wanted(entry: UserEntry) -> bool:
             return (entry.user_id, entry.password, entry.disabled) == (user_id, known_hash, False)
 
-        return self._set_password(is_wanted, password_hash)
+        return self._set_password(is_wanted, password_hash, 0 if same_password else 1)
 
-    def _set_password(self, is_wanted: Callable[[UserEntry], bool], password_hash: str) -> int | None:
+    def _set_password(
+        self, is_wanted: Callable[[UserEntry], bool], password_hash: str, step: int = 1
+    ) -> UserEntry | None:
         with self._alone():
             yaml, document, stamp = load_document(self._path)
-            entries = table_of(self._path, document, stamp).by_id.values()
+            entries = table_of(self._path, document, stamp, legacy=self._legacy).by_id.values()
             for row, entry in zip(document["users"], entries, strict=True):
                 if is_wanted(entry):
                     row["password"] = password_hash
-                    _set_generation(row, entry.generation + 1)
+                    if step:
+                        _set_field(row, "generation", entry.generation + step)
                     self._save(yaml, document)
-                    return entry.generation + 1
+                    return entry.model_copy(update={"password": password_hash, "generation": entry.generation + step})
             return None
 
     def _save(self, yaml: YAML, document: CommentedMap) -> None:
@@ -224,7 +185,7 @@ class UsersFile:
             with trial.open("w", encoding="utf-8") as file:
                 yaml.dump(document, file)
             try:
-                read_users(trial)
+                read_users(trial, legacy=self._legacy)
             except SettingsError as error:
                 raise SettingsError([replace(one, where=str(self._path)) for one in error.problems]) from error
             self._write(trial.read_text(encoding="utf-8"))
@@ -275,12 +236,17 @@ def _lock(folder: int) -> None:
             time.sleep(0.01)
 
 
-def _set_generation(row: CommentedMap, generation: int) -> None:
+def _set_field(row: CommentedMap, name: str, value: int | bool) -> None:
     """A new one goes before the password: behind the last field it would stand below the comments that follow."""
-    if "generation" in row:
-        row["generation"] = generation
+    if name in row:
+        row[name] = value
     else:
-        row.insert(list(row).index("password"), "generation", generation)
+        row.insert(list(row).index("password"), name, value)
+
+
+def _row_of(document: CommentedMap, username: str) -> Any:
+    """The user's, or None."""
+    return next((row for row in document["users"] if _username(row) == canonical(username)), None)
 
 
 def _username(row: Any) -> str:

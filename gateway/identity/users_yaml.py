@@ -29,11 +29,11 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from gateway.core.identity import Identity
 from gateway.errors import Problem, SettingsError
-from gateway.identity.passwords import is_known_hash
+from gateway.identity.hashes import what_is_wrong_with_hash
 from gateway.identity.source import canonical
+from gateway.identity.watched_file import Stamp, stamp_of
 
 _MAX_GENERATION = 2**53 - 1  # what JSON keeps exactly everywhere (RFC 8259 §6)
-Stamp = tuple[int, int, int]
 
 
 class UserEntry(BaseModel):
@@ -78,6 +78,8 @@ class UserTable:
     by_id: Mapping[str, UserEntry] = field(repr=False)
     by_login: Mapping[str, UserEntry] = field(repr=False)
     """By canonical username and e-mail address."""
+    legacy: bool = False
+    """Were hashes of old kinds read?"""
 
     def signing_in(self, login: str) -> UserEntry | None:
         """The user that signs in with this, or None."""
@@ -89,18 +91,22 @@ class UserTable:
         return None if entry is None or entry.disabled else entry
 
 
-def stamp_of(found: os.stat_result) -> Stamp:
-    """What changes when a file does: time of modification, size, and the file itself."""
-    return found.st_mtime_ns, found.st_size, found.st_ino
+def identities(table: UserTable, source: str, before: Mapping[str, Identity]) -> dict[str, Identity]:
+    """Of the active users, by id: the same object as ``before`` where nothing changed, which is quick to compare."""
+    active = {entry.user_id: entry.identity(source) for entry in table.by_id.values() if not entry.disabled}
+    return {user_id: known if (known := before.get(user_id)) == now else now for user_id, now in active.items()}
 
 
-def read_users(path: Path) -> UserTable:
-    """:raises SettingsError: every problem of the file, with its line."""
+def read_users(path: Path, *, legacy: bool = False) -> UserTable:
+    """``legacy``: are hashes of old kinds read?
+
+    :raises SettingsError: every problem of the file, with its line.
+    """
     _, document, stamp = load_document(path)
-    return table_of(path, document, stamp)
+    return table_of(path, document, stamp, legacy=legacy)
 
 
-def table_of(path: Path, document: CommentedMap, stamp: Stamp) -> UserTable:
+def table_of(path: Path, document: CommentedMap, stamp: Stamp, *, legacy: bool) -> UserTable:
     """The users of a document.
 
     :raises SettingsError: every problem, with its line.
@@ -110,7 +116,7 @@ def table_of(path: Path, document: CommentedMap, stamp: Stamp) -> UserTable:
     by_id: dict[str, UserEntry] = {}
     for number, row in enumerate(document["users"]):
         where = f"{path}:{document['users'].lc.item(number)[0] + 1}"
-        entry = _entry(row, where, number, problems)
+        entry = _entry(row, where, number, problems, legacy)
         if entry is not None:
             _index(by_login, entry, where, problems)
             known = by_id.setdefault(entry.user_id, entry)
@@ -119,10 +125,10 @@ def table_of(path: Path, document: CommentedMap, stamp: Stamp) -> UserTable:
                 problems.append(Problem(where, "users", what))
     if problems:
         raise SettingsError(problems)
-    return UserTable(path, stamp, by_id, by_login)
+    return UserTable(path, stamp, by_id, by_login, legacy)
 
 
-def _entry(row: Any, where: str, number: int, problems: list[Problem]) -> UserEntry | None:
+def _entry(row: Any, where: str, number: int, problems: list[Problem], legacy: bool) -> UserEntry | None:
     try:
         entry = UserEntry.model_validate(row if isinstance(row, str) else dict(row or {}))
     except (ValidationError, TypeError, ValueError) as error:
@@ -131,10 +137,9 @@ def _entry(row: Any, where: str, number: int, problems: list[Problem]) -> UserEn
             key = ".".join(map(str, ("users", number, *one["loc"])))
             problems.append(Problem(where, key, _words(one)))
         return None
-    if not is_known_hash(entry.password):
-        problems.append(
-            Problem(where, f"users.{number}.password", "not an argon2id or bcrypt hash; use: gateway users passwd")
-        )
+    wrong = what_is_wrong_with_hash(entry.password, legacy)
+    if wrong is not None:
+        problems.append(Problem(where, f"users.{number}.password", f"{wrong}; use: gateway users passwd"))
     return entry
 
 

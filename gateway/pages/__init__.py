@@ -1,8 +1,40 @@
-"""The gateway's own pages: sign in, sign out, and notices. Values in, HTML out; no request, no clock, no network."""
+"""The gateway's own pages: sign in, my account, passwords, notices. Values in, HTML out; no request, no clock, no network."""
 
 from gateway.pages.assets import STATIC, StaticFile
+from gateway.pages.brand import Brand, make_brand
 from gateway.pages.messages import MESSAGES
-from gateway.pages.render import Pages
-from gateway.pages.views import Language, LoginView, LogoutView, NoticeView
+from gateway.pages.render import Pages, View
+from gateway.pages.views import (
+    AccountView,
+    CookiesView,
+    DeniedView,
+    Language,
+    LoginView,
+    LogoutView,
+    NoticeView,
+    PasswordView,
+    ResetView,
+    Said,
+    SessionRow,
+)
 
-__all__ = ["MESSAGES", "STATIC", "Language", "LoginView", "LogoutView", "NoticeView", "Pages", "StaticFile"]
+__all__ = [
+    "MESSAGES",
+    "STATIC",
+    "AccountView",
+    "Brand",
+    "CookiesView",
+    "DeniedView",
+    "Language",
+    "LoginView",
+    "LogoutView",
+    "NoticeView",
+    "Pages",
+    "PasswordView",
+    "ResetView",
+    "Said",
+    "SessionRow",
+    "StaticFile",
+    "View",
+    "make_brand",
+]

@@ -19,14 +19,14 @@ class StaticFile:
     etag: str
 
 
-def _read(path: Path) -> StaticFile:
-    body = path.read_bytes()
-    return StaticFile(body, _CONTENT_TYPES[path.suffix], sha256(body).hexdigest()[:16])
+def static_file(body: bytes, content_type: str) -> StaticFile:
+    """With the entity tag of its content."""
+    return StaticFile(body, content_type, sha256(body).hexdigest()[:16])
 
 
 def _read_all() -> Mapping[str, StaticFile]:
     files = (path for path in sorted(_FOLDER.iterdir()) if path.suffix in _CONTENT_TYPES)
-    return MappingProxyType({path.name: _read(path) for path in files})
+    return MappingProxyType({path.name: static_file(path.read_bytes(), _CONTENT_TYPES[path.suffix]) for path in files})
 
 
 STATIC: Mapping[str, StaticFile] = _read_all()

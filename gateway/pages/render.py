@@ -1,7 +1,7 @@
 """Views to HTML.
 
 The pages are made for `Content-Security-Policy: default-src 'none'; style-src 'self'; img-src 'self';
-form-action 'self'; base-uri 'none'; frame-ancestors 'self'`: one style sheet, two pictures, no script.
+form-action 'self'; base-uri 'none'; frame-ancestors 'self'`: style sheets and pictures of this site, no script.
 """
 
 import re
@@ -9,11 +9,33 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from gateway.pages.assets import STATIC
+from gateway.pages.brand import Brand
 from gateway.pages.messages import MESSAGES
-from gateway.pages.views import LoginView, LogoutView, NoticeView
+from gateway.pages.views import (
+    AccountView,
+    CookiesView,
+    DeniedView,
+    LoginView,
+    LogoutView,
+    NoticeView,
+    PasswordView,
+    ResetView,
+)
+
+View = LoginView | DeniedView | CookiesView | LogoutView | AccountView | PasswordView | ResetView | NoticeView
 
 _TEMPLATES = Path(__file__).with_name("templates")
+_TEMPLATE_OF: dict[type[View], str] = {
+    LoginView: "login.html",
+    DeniedView: "denied.html",
+    CookiesView: "cookies.html",
+    LogoutView: "logout.html",
+    AccountView: "account.html",
+    PasswordView: "password.html",
+    ResetView: "reset.html",
+    NoticeView: "notice.html",
+}
+_PLAIN = Brand()
 
 # Escaping does not stop `javascript:`. Nor may a path be `//host` or `/\host`, nor hide one behind a tab or a line
 # break, which browsers drop (WHATWG URL, "remove all ASCII tab or newline") before they look for a scheme.
@@ -26,13 +48,14 @@ def safe_url(url: str) -> str:
 
 
 class Pages:
-    """Renders the views. `title` names the site; `static_url` is where `STATIC` is served (`/auth/static`).
+    """Renders the views. `title` names the site; `static_url` is where the brand's files are served (`/auth/static`).
 
     All templates are compiled here: a broken one stops the start, not the first sign-in.
     """
 
-    def __init__(self, title: str, static_url: str) -> None:
+    def __init__(self, title: str, static_url: str, brand: Brand = _PLAIN) -> None:
         self._static_url = static_url.rstrip("/")
+        self.files = brand.files
         environment = Environment(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=True,
@@ -41,24 +64,14 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.globals |= {"title": title, "asset": self._asset}
+        environment.globals |= {"title": title, "asset": self._asset, "brand": brand}
         environment.filters["safe_url"] = safe_url
-        self._login, self._logout, self._notice = (
-            environment.get_template(name) for name in ("login.html", "logout.html", "notice.html")
-        )
+        self._templates = {view: environment.get_template(name) for view, name in _TEMPLATE_OF.items()}
 
-    def login(self, view: LoginView) -> str:
-        """The sign-in page as HTML."""
-        return self._login.render(view=view, t=MESSAGES[view.language])
-
-    def logout(self, view: LogoutView) -> str:
-        """The page with the sign-out button as HTML."""
-        return self._logout.render(view=view, t=MESSAGES[view.language])
-
-    def notice(self, view: NoticeView) -> str:
-        """An error or another small page as HTML."""
-        return self._notice.render(view=view, t=MESSAGES[view.language])
+    def render(self, view: View) -> str:
+        """The view's page as HTML."""
+        return self._templates[type(view)].render(view=view, t=MESSAGES[view.language])
 
     def _asset(self, name: str) -> str:
         """The address of a static file; it changes with the content, so the file may be cached for ever."""
-        return f"{self._static_url}/{name}?v={STATIC[name].etag}"
+        return f"{self._static_url}/{name}?v={self.files[name].etag}"

@@ -1,13 +1,15 @@
 """What each page shows. A view is plain values: whoever fills it has decided everything, the template decides nothing.
 
 All values are text, never markup, and are escaped on the way out. URLs (`action`, `link` and the `…_url`) must be
-http(s), a path, a query or a fragment; anything else is rendered as `#` (see `render.safe_url`).
+http(s), a path, a query or a fragment; anything else is rendered as `#` (see `render.safe_url`). Where a view has
+`switch_language_url` it is this same page in the other language; without it there is no switch.
 """
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 Language = Literal["en", "zh"]
+Said = Literal["", "revoked", "others", "password"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +17,8 @@ class LoginView:
     """The sign-in page.
 
     `error` is a whole sentence in `language`; `fields_wrong`: it is about what was typed. `user` is the display name of
-    who is signed in already: the page then says so, offers `continue_url`, and keeps the form below for somebody else.
-    `switch_language_url` is this same page in the other language; without it there is no switch.
+    who is signed in already: the page then says so, offers `continue_url` and `account_url`, and keeps the form below
+    for somebody else. `may_remember`: there is a box to be kept signed in; `was_reset`: a new password was just set.
     """
 
     language: Language
@@ -25,10 +27,37 @@ class LoginView:
     csrf: str = field(repr=False)
     username: str = ""
     remember: bool = False
+    may_remember: bool = True
+    was_reset: bool = False
     error: str | None = None
     fields_wrong: bool = True
     user: str | None = None
     continue_url: str | None = None
+    account_url: str | None = None
+    switch_language_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeniedView:
+    """Signed in, but not welcome there. `wanted` is the place, `error` the sentence that says who may go there."""
+
+    language: Language
+    user: str
+    wanted: str
+    error: str
+    other_url: str
+    start_url: str
+    account_url: str
+    switch_language_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CookiesView:
+    """The browser keeps no cookies: what that means and what to do. `error` is the sentence that says so."""
+
+    language: Language
+    error: str
+    retry_url: str
     switch_language_url: str | None = None
 
 
@@ -41,14 +70,86 @@ class LogoutView:
     csrf: str = field(repr=False)
     user: str | None
     login_url: str
+    switch_language_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """One of somebody's sessions. `device`, `created` and `last_seen` are words; `is_this`: the one that asks."""
+
+    handle: str
+    device: str
+    address: str
+    created: str
+    last_seen: str
+    is_this: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """Who I am, and where I am signed in.
+
+    `sessions` None: the session engine keeps no list. `more`: so many are not shown. `said`: what was just done.
+    `password_url` None: this account's password is changed elsewhere.
+    """
+
+    language: Language
+    action: str
+    csrf: str = field(repr=False)
+    name: str
+    username: str
+    email: str
+    logout_url: str
+    password_url: str | None = None
+    sessions: tuple[SessionRow, ...] | None = None
+    more: int = 0
+    said: Said = ""
+    switch_language_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordView:
+    """Changing the password. `rules` are the policy's sentences; `wrong` names the field (`old_password`,
+    `new_password`, `again`) that `error` is about. `possible` False: the page says so instead of a form.
+    """
+
+    language: Language
+    action: str
+    csrf: str = field(repr=False)
+    username: str
+    account_url: str
+    rules: tuple[str, ...] = ()
+    error: str | None = None
+    wrong: str = ""
+    possible: bool = True
+    switch_language_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResetView:
+    """A new password by a link. `token` is what stands in the link and goes back with the form; `valid` False: the link
+    is not valid any more, and there is `login_url` instead of a form.
+    """
+
+    language: Language
+    action: str
+    csrf: str = field(repr=False)
+    token: str = field(repr=False)
+    login_url: str
+    username: str = ""
+    rules: tuple[str, ...] = ()
+    error: str | None = None
+    wrong: str = ""
+    valid: bool = True
+    switch_language_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NoticeView:
     """An error or another small page.
 
-    `status` is the HTTP status; it is shown from 400 on. `link_text` None: the link says "Go on". An empty `request_id` is
-    left out.
+    `status` is the HTTP status; it is shown from 400 on. `detail` is for who has to find the mistake. `link_text` None:
+    the link says "Go on". An empty `request_id` is left out.
     """
 
     language: Language
@@ -58,3 +159,4 @@ class NoticeView:
     request_id: str
     link: str | None = None
     link_text: str | None = None
+    detail: str = ""

@@ -6,20 +6,22 @@ default; true and false are no numbers.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from gateway.core.callers import UNIX, as_network
-from gateway.core.hosts import Hosts, is_pattern
 from gateway.core.keys import parse_ring
 from gateway.core.redirects import safe_next
 from gateway.settings.listening import ListenerSettings, RedirectSettings, TlsSettings
+from gateway.settings.passwords import PasswordSettings
 from gateway.settings.rules import RouteSettings
+from gateway.settings.site import SiteSettings
 from gateway.settings.stores import RedisSettings, SessionSettings, SqlSettings
+from gateway.settings.throttling import ThrottleSettings
 from gateway.settings.upstreams import UpstreamSettings
+from gateway.settings.users import UserSourceSettings
 from gateway.settings.values import (
     Port,
     Seconds,
@@ -27,7 +29,6 @@ from gateway.settings.values import (
     Whole,
     Words,
     check_decoded_path,
-    check_site_url,
     is_token,
 )
 
@@ -35,47 +36,6 @@ _NOT_FOR_IDENTITY = frozenset(
     {"host", "cookie", "authorization", "connection", "content-length", "content-type", "transfer-encoding", "te"}
     | {"trailer", "upgrade", "expect"}
 )
-
-
-class SiteSettings(Slice):
-    """Where the site is and how it speaks."""
-
-    url: str | None = Field(
-        None,
-        description="The site's address, https://www.example.org: makes cookies Secure, turns HSTS on. None: http, any Host.",
-    )
-    hosts: Words = Field(
-        (), description="Names of the site, as in Host: www.example.org or *.example.org; others get 421. None: any."
-    )
-    language: Literal["auto", "en", "zh"] = Field(
-        "auto", description="Language of messages and pages: auto (by Accept-Language, else English), en or zh."
-    )
-    prefix: str = Field(
-        "/auth", description="Where the gateway's own endpoints live; nothing below it reaches a backend."
-    )
-    title: str = Field("Gateway", max_length=100, description="The name of the site, on the gateway's pages.")
-
-    @field_validator("url")
-    @classmethod
-    def _check_url(cls, value: str | None) -> str | None:
-        return check_site_url(value) if value else None
-
-    @field_validator("hosts")
-    @classmethod
-    def _check_hosts(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        if not all(map(is_pattern, value)):
-            raise ValueError("must be names like www.example.org or *.example.org; a port may stand behind one")
-        url = info.data.get("url")
-        if value and url and not Hosts(value).allows(url.partition("://")[2]):
-            raise ValueError("must have the host of site.url among them")
-        return value
-
-    @field_validator("prefix")
-    @classmethod
-    def _check_prefix(cls, value: str) -> str:
-        if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
-            raise ValueError("must be a path like /auth, without a slash at its end")
-        return value
 
 
 class ServerSettings(Slice):
@@ -168,6 +128,12 @@ class LoginSettings(Slice):
 
     aliases: tuple[LoginAlias, ...] = Field((), description="Paths where existing front ends sign in.")
     threads: Whole = Field(2, ge=1, le=64, description="Password checks at once; more wait in a bounded queue.")
+    failure_time: Seconds = Field(
+        0.5,
+        le=10,
+        description="Seconds: a failed sign-in is answered after a multiple of this, whatever was wrong.",
+    )
+    throttle: ThrottleSettings = ThrottleSettings()
 
 
 class LogoutSettings(Slice):
@@ -241,15 +207,8 @@ class HeaderSettings(Slice):
     forwarded: bool = Field(False, description="true: add Forwarded (RFC 7239) beside X-Forwarded-*.")
 
 
-class FileSource(Slice):
-    """Users in a YAML file."""
-
-    source: Literal["file"] = Field("file", description="The kind of source: file.")
-    path: Path = Field(description="The users file; a relative path starts at the folder of the configuration.")
-
-
 class LogSettings(Slice):
-    """Logs go to standard error."""
+    """Logs go to standard error, the audit log elsewhere."""
 
     format: Literal["auto", "json", "text"] = Field(
         "auto", description="auto (text on a terminal, JSON lines elsewhere), json or text."
@@ -257,6 +216,17 @@ class LogSettings(Slice):
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug, info, warning or error; warning leaves out the line per request."
     )
+    audit: str = Field(
+        "off",
+        description="Audit log (who signed in, who changed what), JSON lines: off, stdout, or a file's whole path from /.",
+    )
+
+    @field_validator("audit")
+    @classmethod
+    def _check_audit(cls, value: str) -> str:
+        if value not in ("off", "stdout") and not (value.startswith("/") and value.isprintable()):
+            raise ValueError("must be off, stdout, or the whole path of a file, from /")
+        return value
 
 
 class Settings(Slice):
@@ -271,9 +241,10 @@ class Settings(Slice):
     session: SessionSettings = SessionSettings()
     login: LoginSettings = LoginSettings()
     logout: LogoutSettings = LogoutSettings()
+    passwords: PasswordSettings = PasswordSettings()
     identity: IdentitySettings = IdentitySettings()
     headers: HeaderSettings = HeaderSettings()
     log: LogSettings = LogSettings()
-    users: tuple[FileSource, ...] = Field((), description="Sources of users, tried in order.")
+    users: tuple[UserSourceSettings, ...] = Field((), description="Sources of users, tried in order.")
     upstreams: dict[str, UpstreamSettings] = Field({}, description="The backends, each under a name of your own.")
     routes: tuple[RouteSettings, ...] = Field((), description="The rules; a path without one is 404.")

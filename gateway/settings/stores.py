@@ -21,6 +21,7 @@ from gateway.settings.values import (
 )
 
 _FORM_COOKIE = "gw_form"
+_DEVICE_COOKIE = "gw_device"
 
 
 class RedisSettings(Slice):
@@ -97,6 +98,8 @@ class CookieSettings(Slice):
             raise ValueError("must be a cookie name of letters, digits, _ or -, without a prefix (it gets its own)")
         if value == _FORM_COOKIE:
             raise ValueError(f"{_FORM_COOKIE} is the cookie of the gateway's own forms; take another name")
+        if value == _DEVICE_COOKIE:
+            raise ValueError(f"{_DEVICE_COOKIE} is the cookie that knows a browser again; take another name")
         return value
 
     @field_validator("domain")
@@ -136,6 +139,21 @@ class SessionFileSettings(Slice):
     )
 
 
+class RememberSettings(Slice):
+    """How long a session lasts whose owner asked to be kept signed in."""
+
+    enabled: bool = Field(
+        True,
+        description="false: nobody can ask to be kept signed in; the box is not on the page, the field is not read.",
+    )
+    idle_timeout: WholeSeconds = Field(
+        14 * 86400, description="Seconds without a request after which such a session is over."
+    )
+    absolute_timeout: WholeSeconds = Field(
+        90 * 86400, description="Seconds after signing in when such a session is over, come what may."
+    )
+
+
 class SessionSettings(Slice):
     """Where sessions live and how long."""
 
@@ -151,6 +169,7 @@ class SessionSettings(Slice):
     absolute_timeout: WholeSeconds = Field(
         12 * 3600, description="Seconds after signing in when a session is over, come what may."
     )
+    remember: RememberSettings = RememberSettings()
     touch_interval: WholeSeconds = Field(
         60, description="Seconds: activity is written to the store at most this often."
     )
@@ -181,3 +200,8 @@ class SessionSettings(Slice):
     cache_size: Whole = Field(
         10000, ge=0, le=10_000_000, description="Sessions that each process keeps in memory (engine redis); 0: none."
     )
+
+    @property
+    def longest_timeout(self) -> int:
+        """Seconds after signing in when every session is over."""
+        return max(self.absolute_timeout, self.remember.absolute_timeout if self.remember.enabled else 0)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gateway.settings.listening import check_listening
-from gateway.settings.model import ServerSettings, SiteSettings
+from gateway.settings.model import ServerSettings
+from gateway.settings.site import SiteSettings
 from gateway.settings.sources import Loc
 from gateway.settings.stores import SessionSettings
 
@@ -32,6 +33,7 @@ def check_whole(data: dict[str, Any], add: Add) -> None:
     _check_aliases(data, add)
     _check_session(data, add)
     _check_rotation(data, add)
+    _check_remember(data, add)
     _check_redis(data, add)
 
 
@@ -61,6 +63,15 @@ def _check_rotation(data: dict[str, Any], add: Add) -> None:
         add(("session", "rotate_grace"), f"must not be longer than rotate_interval, which is {interval:.0f} s")
     else:
         add(("session", "rotate_interval"), f"must be 0 or at least rotate_grace, which is {grace:.0f} s")
+
+
+def _check_remember(data: dict[str, Any], add: Add) -> None:
+    """What is left out is never shorter; what is given must not be."""
+    session, default = _at(data, "session"), SessionSettings()
+    for key in ("idle_timeout", "absolute_timeout"):
+        usual = _number(session.get(key, getattr(default, key)))
+        if _number(_at(session, "remember").get(key, usual)) < usual:
+            add(("session", "remember", key), f"must not be shorter than session.{key}, which is {usual:.0f} s")
 
 
 def _number(value: object) -> float:

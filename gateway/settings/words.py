@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from gateway.settings.model import Settings
 from gateway.settings.sources import Loc
+from gateway.settings.users import KIND
 
 _SIMPLE = {
     "missing": "is needed",
@@ -33,6 +34,9 @@ ACCESS = "must be public, authenticated, or {usertype: …, groups: …}"
 def words(error: Mapping[str, Any], loc: Loc) -> str:
     """For one of pydantic's errors."""
     kind, context = str(error["type"]), error.get("ctx") or {}
+    if kind == "union_tag_invalid":
+        *kinds, last = str(context["expected_tags"]).replace(KIND, "").replace("'", "").split(", ")
+        return f"must be {', '.join(kinds)} or {last}"
     if kind == "extra_forbidden":
         return "there is no such setting" + _suggestion(loc)
     if kind in _MAPPINGS:
@@ -62,7 +66,7 @@ def _unit(loc: Loc) -> str:
 
 def _suggestion(loc: Loc) -> str:
     """A name much like it here, else the same name elsewhere, else a name a little like it here."""
-    wanted, here = str(loc[-1]), list(_keys_at(loc[:-1]))
+    wanted, here = str(loc[-1]), sorted(set(_keys_at(loc[:-1])))
     elsewhere = [name for name in all_settings() if name.rpartition(".")[2] == wanted and "[" not in name]
     choices = (
         difflib.get_close_matches(wanted.lower(), here, 1, 0.75),
@@ -75,10 +79,13 @@ def _suggestion(loc: Loc) -> str:
 
 def _keys_at(loc: Loc) -> Iterator[str]:
     """The names of the settings at a place of the model."""
-    model: Any = Settings
+    models: list[Any] = [Settings]
     for part in loc:
-        model = model_in(model.model_fields[part].annotation) if _has(model, part) else model
-    if isinstance(model, type) and issubclass(model, BaseModel):
+        if any(_has(model, part) for model in models):
+            models = [
+                one for model in models if _has(model, part) for one in models_in(model.model_fields[part].annotation)
+            ]
+    for model in models:
         yield from model.model_fields
 
 
@@ -88,21 +95,33 @@ def _has(model: Any, part: str | int) -> bool:
 
 def model_in(annotation: Any) -> Any:
     """The settings class inside ``tuple[X, ...]``, ``dict[str, X]`` or a union, or None."""
+    return next(iter(models_in(annotation)), None)
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """All of them: a union may have several."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in getattr(annotation, "__args__", ()) if (found := model_in(part))), None)
+        return [annotation]
+    return [found for part in getattr(annotation, "__args__", ()) for found in models_in(part)]
 
 
 def all_settings(model: type[BaseModel] = Settings, before: str = "") -> Iterator[str]:
-    """Every setting's dotted name, as the docs write it: ``session.cookie.name``, ``routes[].path``, ``upstreams.NAME.url``."""
+    """Every setting's dotted name, as the docs write it: ``session.cookie.name``, ``routes[].path``, ``upstreams.NAME.url``,
+    and ``users[sql].url`` where a list has several kinds of rows."""
     for name, field in model.model_fields.items():
-        inner = model_in(field.annotation)
+        inner = models_in(field.annotation)
         shape = str(field.annotation)
         tail = "[]" if re.match(r"tuple\[", shape) else ".NAME" if re.match(r"dict\[str", shape) else ""
-        if inner is None or "Literal" in shape:
+        if not inner or "Literal" in shape:
             yield before + name
-        if inner is not None:
-            yield from all_settings(inner, f"{before}{name}{tail}.")
+        for one in inner:
+            kind = f"[{_kind_of(one)}]" if len(inner) > 1 else tail
+            yield from all_settings(one, f"{before}{name}{kind}.")
+
+
+def _kind_of(model: type[BaseModel]) -> str:
+    (kind,) = get_args(model.model_fields["source"].annotation)
+    return str(kind)
 
 
 def is_listed(loc: Loc) -> bool:

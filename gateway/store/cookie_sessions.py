@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gateway.core.keys import ID_BYTES, KeyRing, MasterKey, b64url, from_b64url
-from gateway.core.sessions import Card, Session, SessionRecord, Visitor, needs_touch, why_over
+from gateway.core.sessions import Card, Session, SessionRecord, Visitor, absolute_end, needs_touch, why_over
 from gateway.core.tickets import SESSION_ID_BYTES, session_tickets
 from gateway.errors import SessionInterrupted, SessionTooLarge, StoreUnavailable
 from gateway.store.announcements import Announcements
@@ -192,7 +192,7 @@ class CookieSessions(Sessions):
         now = self._clock()
         if why_over(session.record, session.last_seen, self.policy, now) is not None:
             return False
-        left = max(session.record.created + self.policy.absolute_timeout - now, 0) + self.policy.touch_interval
+        left = max(absolute_end(session.record, self.policy) - now, 0) + self.policy.touch_interval
         name = name_of(session.id)
         await self.engine.bury(name, reason, left)
         self.changed([name])

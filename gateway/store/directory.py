@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gateway.core.identity import Identity
-from gateway.core.sessions import Card, Session, SessionPolicy
+from gateway.core.sessions import Card, Session, SessionPolicy, absolute_end
 from gateway.errors import StoreUnavailable, TooManySessions
 from gateway.store.engine import Entry, Kept, SessionDirectory, SessionEngine
 from gateway.store.values import Values, name_of, pointed_name
@@ -110,7 +110,7 @@ class UserSessions:
         await self._directory.add(self._values.owners(user), name_of(session.id), self._ttl(session))
 
     def _ttl(self, session: Session) -> float:
-        left = session.record.created + self._policy.absolute_timeout - session.last_seen
+        left = absolute_end(session.record, self._policy) - session.last_seen
         return max(left, 0) + self._policy.touch_interval
 
     async def forget(self, user: Identity, name: bytes) -> None:
@@ -149,11 +149,15 @@ class UserSessions:
         return ended
 
     async def end_others(self, user: Identity, keep: Session) -> int:
-        """Ends all sessions of the user but this one, which may be getting a new id just now; how many.
+        """Ends all sessions of the user but this one, which may be getting a new id just now; how many."""
+        return await self._end_but(user, name_of(keep.id), keep.card.handle)
 
-        It looks again when it has ended some: they, too, may have got a new id meanwhile.
-        """
-        own, handle = name_of(keep.id), keep.card.handle
+    async def end_all(self, user: Identity) -> int:
+        """As :meth:`end_others`, and none is kept."""
+        return await self._end_but(user, None, "")
+
+    async def _end_but(self, user: Identity, own: bytes | None, handle: str) -> int:
+        """It looks again when it has ended some: they, too, may have got a new id meanwhile."""
         ended = 0
         for _ in range(_ROUNDS):
             there = [self._listed(entry) for entry in await self._entries(user)]

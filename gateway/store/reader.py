@@ -39,11 +39,16 @@ class Presented:
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """May what is kept in this process be believed now, and is this still the user who signed in (not disabled since, the
-    same password)? Both are asked at each request, without awaiting."""
+    """May what is kept in this process be believed now, and who is the user who signed in by now (None: disabled since, gone,
+    another password)? Both are asked at each request, without awaiting."""
 
     in_cache: Callable[[], bool] = lambda: False
-    in_user: Callable[[Identity], bool] = lambda user: True
+    user_now: Callable[[Identity], Identity | None] = lambda user: user
+
+
+def with_user(session: Session, user: Identity) -> Session:
+    """The same session with its user as he is now."""
+    return replace(session, record=replace(session.record, user=user))
 
 
 class SessionReader:
@@ -153,7 +158,7 @@ class SessionReader:
             kept = await self._lookups.get(name)
             found = await self._open(session_id, name, kept)
             if isinstance(found, Session) and isinstance(kept, Kept):
-                session, size = found, len(kept.value)
+                session, size = self._up_to_date(found), len(kept.value)
         finally:
             self._cache.asked(name, asking, session, size)
         return found
@@ -247,7 +252,18 @@ class SessionReader:
         if over is not None:
             return Lost(over)
         user = session.record.user
-        return session if user is None or self._belief.in_user(user) else Lost("revoked")
+        if user is None:
+            return session
+        now = self._belief.user_now(user)
+        if now is user:
+            return session
+        return Lost("revoked") if now is None else with_user(session, now)
+
+    def _up_to_date(self, session: Session) -> Session:
+        """With its user as he is now, so that comparing them costs nothing as long as it is kept."""
+        user = session.record.user
+        now = None if user is None else self._belief.user_now(user)
+        return session if now is None else with_user(session, now)
 
     def _corrupt(self, session_id: bytes) -> Lost:
         lost, now = Lost("unknown_session"), self._clock()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from gateway.core.identity import Identity
 from gateway.core.keys import b64url
 from gateway.core.sessions import Session, SessionRecord, Visitor, merged, rotation_is_due, time_to_live
 from gateway.errors import SessionInterrupted, StoreUnavailable
@@ -51,9 +52,15 @@ class Sessions(SessionWriter):
         user = session.record.user
         if user is None or self.users is None:
             return 0
-        ended = await self.users.end_others(user, session)
+        return await self._for_sure(await self.users.end_others(user, session))
+
+    async def end_all(self, user: Identity) -> int:
+        """Every one of the user's; 0 as well where the engine keeps no directory."""
+        return 0 if self.users is None else await self._for_sure(await self.users.end_all(user))
+
+    async def _for_sure(self, ended: int) -> int:
+        """Waits for the replicas, should an earlier attempt not have heard of them."""
         if not ended:
-            # waits for the replicas, should an earlier attempt not have heard of them
             await self.engine.delete(_NOTHING)
         return ended
 

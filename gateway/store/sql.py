@@ -13,19 +13,16 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any, TypeVar
 
-from sqlalchemy import insert, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from gateway.errors import StoreUnavailable
-from gateway.store.sql_tables import COPIES, LOCK, LOCK_SLOTS, METADATA
-from gateway.store.sql_url import read_url
+from gateway.store.sql_url import existing_file, read_url
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
@@ -57,11 +54,19 @@ class Database:
     ``timeout``: seconds for one operation in all, waiting for a connection and repetitions included. Operations are
     repeated when the connection was dead already (a restart leaves a pool full of those, R5) or the database asks for it
     (deadlocks); never when a COMMIT was sent and its answer lost.
+
+    ``create`` makes what is missing of the tables, at first use. Without it they are somebody else's: nothing is made, not
+    even SQLite's file.
     """
 
-    def __init__(self, url: str, *, timeout: float, pool_size: int) -> None:
+    def __init__(
+        self, url: str, *, timeout: float, pool_size: int, create: Callable[[Connection], None] | None = None
+    ) -> None:
         self._url, arguments = read_url(url, timeout)
         self.kind = self._url.get_backend_name()
+        self._create = create
+        if create is None and self.kind == "sqlite":
+            self._url = existing_file(self._url)
         self._timeout = timeout
         self._engine = create_async_engine(
             self._url,
@@ -183,7 +188,7 @@ class Database:
     # -- tables
     async def _require_tables(self) -> None:
         """Creates what is missing; several processes may start at once."""
-        if self._has_tables:
+        if self._has_tables or self._create is None:
             return
         async with self._tables:
             if self._has_tables:
@@ -191,16 +196,16 @@ class Database:
             if self.kind == "sqlite":
                 await asyncio.to_thread(_private_file, str(self._url.database))
             async with self._engine.connect() as connection:
-                await self._create_tables(connection)
+                await self._create_tables(connection, self._create)
             self._has_tables = True
 
-    async def _create_tables(self, connection: AsyncConnection) -> None:
+    async def _create_tables(self, connection: AsyncConnection, create: Callable[[Connection], None]) -> None:
         try:
             if self.kind == "sqlite":
                 await connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # readers and a writer at once; it stays so
             await connection.exec_driver_sql(_BEGIN[self.kind])
             await connection.exec_driver_sql(_ONE_AT_A_TIME[self.kind])
-            await connection.run_sync(_create_missing)
+            await connection.run_sync(create)
             await connection.exec_driver_sql("COMMIT")
         except BaseException:
             await connection.invalidate()
@@ -222,19 +227,3 @@ def _private_file(path: str) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     with suppress(PermissionError):  # somebody else's file, and we are let in
         os.chmod(path, 0o600)
-
-
-def _create_missing(connection: Connection) -> None:
-    METADATA.create_all(connection)
-    for table in METADATA.sorted_tables:
-        for index in table.indexes:
-            index.create(
-                connection, checkfirst=True
-            )  # MySQL has no transaction around it: a kill may have come between
-    slots = set(connection.scalars(select(LOCK.c.slot)))
-    if missing := [{"slot": slot} for slot in range(LOCK_SLOTS) if slot not in slots]:
-        connection.execute(insert(LOCK), missing)
-    if connection.scalar(select(COPIES.c.id)) is None:
-        # Generations count from the time: those of tables that were dropped were smaller.
-        row = {"id": 1, "generation": time.time_ns() // 1_000_000, "trusted": 1, "incarnation": "", "bumped": 0.0}
-        connection.execute(insert(COPIES).values(row))

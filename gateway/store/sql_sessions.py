@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.store.engine import Capabilities, Gone, Kept, Write, version_of
 from gateway.store.sql import Database
 from gateway.store.sql_directory import SqlDirectory
-from gateway.store.sql_tables import DIRECTORY, KEY_ID, NOTE, SESSION
+from gateway.store.sql_tables import DIRECTORY, KEY_ID, NOTE, SESSION, create_missing
 
 T = TypeVar("T")
 Within = Callable[[AsyncConnection], Awaitable[None]]
@@ -64,7 +64,7 @@ class SqlSessionEngine:
         pool_size: int = 8,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.database = Database(url, timeout=timeout, pool_size=pool_size)
+        self.database = Database(url, timeout=timeout, pool_size=pool_size, create=create_missing)
         self.clock = clock
         self._linger = linger
         self.directory = SqlDirectory(self.database, clock)

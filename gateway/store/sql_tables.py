@@ -5,6 +5,7 @@ Moments are epoch seconds of the process's clock in the code, and readable UTC t
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,9 +23,11 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     func,
+    insert,
+    select,
 )
 from sqlalchemy.dialects import mysql
-from sqlalchemy.engine import Dialect
+from sqlalchemy.engine import Connection, Dialect
 
 _EPOCH = datetime(1970, 1, 1)  # naive, as the columns are; UTC by agreement
 _LAST = (datetime(9999, 1, 1) - _EPOCH).total_seconds()
@@ -117,3 +120,20 @@ COPIES = Table(
     Column("bumped", _Moment, nullable=False),
     **_INNODB,
 )
+
+
+def create_missing(connection: Connection) -> None:
+    """Tables, indexes and the rows that are always there."""
+    METADATA.create_all(connection)
+    for table in METADATA.sorted_tables:
+        for index in table.indexes:
+            index.create(
+                connection, checkfirst=True
+            )  # MySQL has no transaction around it: a kill may have come between
+    slots = set(connection.scalars(select(LOCK.c.slot)))
+    if missing := [{"slot": slot} for slot in range(LOCK_SLOTS) if slot not in slots]:
+        connection.execute(insert(LOCK), missing)
+    if connection.scalar(select(COPIES.c.id)) is None:
+        # Generations count from the time: those of tables that were dropped were smaller.
+        row = {"id": 1, "generation": time.time_ns() // 1_000_000, "trusted": 1, "incarnation": "", "bumped": 0.0}
+        connection.execute(insert(COPIES).values(row))

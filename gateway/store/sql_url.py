@@ -6,7 +6,7 @@ import sqlite3
 import ssl
 from math import ceil
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from weakref import WeakSet
 
 from sqlalchemy.engine import URL, make_url
@@ -47,6 +47,11 @@ def read_url(url: str, timeout: float) -> tuple[URL, dict[str, Any]]:
     if read.database in (None, "", ":memory:"):
         raise ValueError(f"the URL names no {'file' if kind == 'sqlite' else 'database'}; write {_FORMS}")
     return _DRIVER_ARGUMENTS[kind](read, timeout)
+
+
+def existing_file(url: URL) -> URL:
+    """SQLite's file as it is: one that is missing is an error, where SQLite would make an empty one (mode=rw of its URIs)."""
+    return url.set(database=f"file:{quote(str(url.database))}", query={"mode": "rw", "uri": "true"})
 
 
 class _Connection(sqlite3.Connection):

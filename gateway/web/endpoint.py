@@ -7,12 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from aiohttp import web
 from aiohttp_session import get_session
 
 from gateway.core.negotiation import is_form_page_load, is_page_load, pick_language
 from gateway.core.redirects import safe_next
+from gateway.core.refusals import refuse
 from gateway.core.tickets import NONCE_BYTES, FormTickets, cookies_named
 from gateway.errors import Language, RequestError
 from gateway.web.answers import Answers
@@ -64,6 +66,19 @@ class OwnEndpoint(ABC):
             return "zh" if asked == "zh" else "en"
         return pick_language(self.site.language, request.headers)
 
+    def own_url(self, request: web.BaseRequest, name: str, **query: str) -> str:
+        """The address of a page of ours; a language that was asked for goes with it."""
+        if self.site.language == "auto" and "lang" in request.query:
+            query = {"lang": self.language(request), **query}
+        return f"{self.site.prefix}/{name}" + (f"?{urlencode(query)}" if query else "")
+
+    def switch_url(self, request: web.BaseRequest, name: str, **query: str) -> str | None:
+        """The same page in the other language, if the site has two."""
+        if self.site.language != "auto":
+            return None
+        other = "en" if self.language(request) == "zh" else "zh"
+        return f"{self.site.prefix}/{name}?{urlencode({'lang': other, **query})}"
+
     def wants_page(self, request: web.BaseRequest) -> bool:
         """A page or 303 for a page load, JSON otherwise."""
         head = head_of(request)
@@ -90,6 +105,11 @@ class OwnEndpoint(ABC):
         if form.is_new:
             self._form_cookie.set(response, self._tickets.sign(form.nonce), None)
         return response
+
+    def refused(self, request: web.Request, lost: str | None) -> web.Response:
+        """As every route refuses a stranger; ``lost``: why the cookie that came opens nothing."""
+        refusal = refuse(head_of(request), self.site, lost or "no_session", drop_cookie=lost is not None)
+        return self.answers.refusal(request, refusal)
 
     async def read_own_fields(self, request: web.Request) -> dict[str, Any]:
         """The fields of a request that another site did not send; its origin is judged before its body is read.

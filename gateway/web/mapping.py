@@ -17,7 +17,16 @@ import aiohttp_session
 
 from gateway.core.identity import Identity
 from gateway.core.keys import b64url
-from gateway.core.sessions import Session, SessionPolicy, SessionRecord, end_by_age, ends_with_browser, merged, same
+from gateway.core.sessions import (
+    Session,
+    SessionPolicy,
+    SessionRecord,
+    end_unused,
+    ends_with_browser,
+    limits_of,
+    merged,
+    same,
+)
 from gateway.web.expiry import Expiry, checked_expiry, date_of, end_as_given, moment_of, whole_seconds
 
 _OWN: Any = object()
@@ -44,6 +53,7 @@ class SessionMapping(aiohttp_session.Session):
         self._found = found
         self._unread = None
         self._user, self._expiry, self._until = record.user, record.expiry, record.until
+        self._remembered = record.remembered
         self._base = record.data
         self._mapping = copied(record.data)
         self._touched = self.accessed = self.ending = False
@@ -56,6 +66,7 @@ class SessionMapping(aiohttp_session.Session):
         self._base = session.record.data
         now = merged(before, changes, session.record)
         self._user, self._expiry, self._until = now.user, now.expiry, now.until
+        self._remembered = now.remembered
         for key in self._mapping.keys() - now.data.keys():
             del self._mapping[key]
         for key, value in now.data.items():
@@ -66,7 +77,15 @@ class SessionMapping(aiohttp_session.Session):
         """What is to be written; its data are the mapping itself."""
         self._require_loaded()
         base = self._found.record if self._found else SessionRecord(now, now, issued=now)
-        return replace(base, modified=now, user=self._user, expiry=self._expiry, until=self._until, data=self._mapping)
+        return replace(
+            base,
+            modified=now,
+            user=self._user,
+            expiry=self._expiry,
+            until=self._until,
+            data=self._mapping,
+            remembered=self._remembered,
+        )
 
     def _require_loaded(self) -> None:
         if self._unread is not None:
@@ -107,6 +126,7 @@ class SessionMapping(aiohttp_session.Session):
         """No data, no user, no expiry of its own; the id and ``created`` stay. Signing out is ``flush``."""
         self._data.clear()
         self._user = self._expiry = self._until = None
+        self._remembered = False
         self._touched = True
 
     # -- aiohttp-session's names
@@ -236,11 +256,10 @@ class SessionMapping(aiohttp_session.Session):
 
     def _end(self, start: float, expiry: Expiry) -> float:
         self.accessed = True
-        if expiry is not _OWN:
-            return end_as_given(expiry, start, self._policy.age)
         record = self._record(self._clock())
-        end = end_by_age(replace(record, modified=start), self._policy)
-        return min(end, record.created + self._policy.absolute_timeout)
+        if expiry is not _OWN:
+            return end_as_given(expiry, start, limits_of(record, self._policy).age)
+        return end_unused(replace(record, modified=start), self._policy)
 
     def get_expire_at_browser_close(self) -> bool:
         """Is its expiry 0, or unset and the policy says so?"""
@@ -249,7 +268,7 @@ class SessionMapping(aiohttp_session.Session):
 
     def get_session_cookie_age(self) -> int:
         """The policy's age, in seconds."""
-        return self._policy.age
+        return limits_of(self._record(self._clock()), self._policy).age
 
     def __repr__(self) -> str:
         user = self._user.username if self._user else None

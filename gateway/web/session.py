@@ -172,16 +172,16 @@ class WebSession(SessionMapping):
         return self._sessions.decode(text)
 
     # -- the user
-    async def sign_in(self, user: Identity, expiry: Expiry = None) -> Session:
+    async def sign_in(self, user: Identity, expiry: Expiry = None, *, remember: bool = False) -> Session:
         """Somebody else's data go, his own stay; of a stranger's session the keys of the allow-list. The id changes, and the
-        absolute timeout starts anew (P50). When this fails nothing has changed.
+        absolute timeout starts anew (P50). When this fails nothing has changed. ``remember``: by ``session.remember``.
 
         :raises gateway.errors.TooManySessions: he has as many as he may.
         """
         before = self._snapshot()
         now = before.modified
         seconds, until = checked_expiry(expiry, now)
-        record = SessionRecord(now, now, user, seconds, self._kept_for(user, before.data), until)
+        record = SessionRecord(now, now, user, seconds, self._kept_for(user, before.data), until, remembered=remember)
         try:
             return await self._replace(before, record)
         except SessionInterrupted:  # what was in it has been ended meanwhile, but he did prove who he is

@@ -20,7 +20,7 @@ from gateway.errors import SettingsError
 from gateway.telemetry.access_log import Writer, as_json, flush, use
 from tests.conftest import MakeGateway
 from tests.fakes import Recorded, RecordingBackend
-from tests.harness import ALICE, MASTER, ROOT, Gateway, GatewayProcess, make_settings
+from tests.harness import ALICE, MASTER, ROOT, Gateway, GatewayProcess, make_settings, session_cookie
 
 PUBLIC: list[dict[str, Any]] = [{"path": "/public/", "access": "public"}, {"path": "/"}]
 PROXIES = {"trusted_proxies": ["127.0.0.1", "10.0.0.0/8"]}
@@ -162,7 +162,7 @@ async def test_every_request_on_one_connection_has_a_caller_of_its_own(
 
 async def test_the_list_of_my_sessions_has_the_callers_address(behind: Gateway) -> None:
     response = await behind.post("/auth/login", json=ALICE, headers=CALLER)
-    cookie = response.headers["Set-Cookie"].partition(";")[0]
+    cookie = session_cookie(response)
     told = await (await behind.get("/auth/sessions", cookie=cookie)).json()
     assert [one["address"] for one in told["sessions"]] == ["203.0.113.7"]
 
@@ -518,8 +518,8 @@ async def test_another_name_is_misdirected_wherever_it_leads(
 
 
 async def test_a_cookie_is_not_looked_at_under_another_name(named: Gateway) -> None:
-    cookie = (await named.post("/auth/login", json=ALICE, headers={"Host": "site.test"})).headers["Set-Cookie"]
-    sent = {"Host": "evil.test", "Cookie": cookie.partition(";")[0]}
+    cookie = session_cookie(await named.post("/auth/login", json=ALICE, headers={"Host": "site.test"}))
+    sent = {"Host": "evil.test", "Cookie": cookie}
     assert (await named.get("/auth/session", headers={**sent, "Host": "site.test"})).status == 200
     refused = await named.get("/auth/session", headers=sent)
     assert refused.status == 421

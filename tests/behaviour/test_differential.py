@@ -162,7 +162,8 @@ def sign_in(url: str) -> tuple[bytes, tuple[Field, ...]]:
         f"{url}/auth/login", json.dumps(ALICE).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(asked, timeout=30) as answer:
-        user, cookie = json.load(answer)["user"], answer.headers["Set-Cookie"].partition(";")[0]
+        user, set_cookies = json.load(answer)["user"], answer.headers.get_all("Set-Cookie")
+    cookie = next(line.partition(";")[0] for line in set_cookies if line.startswith("gw_session="))
     told = [
         ("User", user["id"]),
         ("Preferred-Username", "alice"),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gateway.identity.passwords import hash_password
+from gateway.identity.hashes import hash_password
 from tests.conftest import MakeGateway
 from tests.fakes import Recorded, RecordingBackend
 from tests.harness import ALICE, MANAGER, Gateway

@@ -89,6 +89,23 @@ async def test_a_websocket_ends_when_its_user_is_removed(make_gateway: MakeGatew
         assert await closed(client) == (4401, "revoked")
 
 
+async def test_a_websocket_ends_when_its_user_may_not_go_there_any_more(
+    make_gateway: MakeGateway, echo: Echo, tmp_path: Path
+) -> None:
+    text = (ROOT / "config/users.yaml").read_text()
+    path = tmp_path / "users.yaml"
+    path.write_text(text)
+    routes = [{"path": "/mgr/", "access": {"usertype": "mgr"}}, {"path": "/"}]
+    gateway = await make_gateway(echo.url, routes=routes, users=[{"source": "file", "path": str(path)}])
+    cookie = await gateway.sign_in(MANAGER)
+    async with open_one(gateway, "/mgr/live", cookie=cookie) as client, open_one(gateway, cookie=cookie) as bystander:
+        await asyncio.sleep(0.6)  # past the moment in which they are not watched yet
+        path.write_text(text.replace("usertype: mgr", "usertype: clerk"))
+        assert await closed(client) == (4401, "rights_changed")
+        await bystander.send("still here")
+        assert await bystander.recv() == "still here"
+
+
 async def test_the_close_frame_goes_in_where_a_frame_ends(two: tuple[Gateway, Gateway], echo: Echo) -> None:
     """In the middle of a frame of 100 MB: the frame that is on its way to the backend is not broken into."""
     one = two[0]

@@ -56,8 +56,16 @@ async def test_strangers_the_sign_in_page_and_garbage_cost_nothing(gateway: Gate
         assert (await gateway.get("/public/x", cookie=cookie)).status == 200
         assert (await gateway.post("/auth/logout", cookie=cookie)).status == 200
         assert (await gateway.post("/auth/session/extend", cookie=cookie)).status == 302
-        assert (await gateway.post("/auth/login", cookie=cookie, json={**ALICE, "password": "wrong"})).status == 401
     assert commands(redis) == 0
+
+
+async def test_guesses_cost_two_commands_each_as_long_as_they_are_let_through(gateway: Gateway, redis: Redis) -> None:
+    """They are counted before the password is looked at; that is what limits them."""
+    await keys_are_known(gateway)
+    await quiet(redis)
+    for _ in range(5):
+        assert (await gateway.post("/auth/login", json={**ALICE, "password": "wrong"})).status == 401
+    assert redis.info("commandstats")["cmdstat_eval"]["calls"] == 10
 
 
 async def test_ten_thousand_different_well_formed_cookies_of_nobody_cost_nothing(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.identity.passwords import hash_password
+from gateway.identity.hashes import hash_password
 from gateway.identity.users_file import UsersFile
 from tests.conftest import MakeGateway
 from tests.fakes import RecordingBackend
@@ -126,3 +126,27 @@ async def test_a_broken_edit_signs_nobody_out_and_lets_everybody_in_as_before(
     assert (await gateway.post("/auth/login", json=ALICE)).status == 200
     users_file.write_text(GONE["disabled"])
     assert await until_over(gateway, cookie) == "revoked"
+
+
+async def test_another_usertype_and_other_groups_are_felt_by_sessions_that_are_open(
+    workers: tuple[Gateway, Gateway], users_file: Path, backend: RecordingBackend
+) -> None:
+    """Both ways: rights that were taken (P60) and rights that were given; the backend is told who it is by now."""
+    manager, alice = await workers[0].sign_in(MANAGER), await workers[0].sign_in()
+    for gateway in workers:
+        assert (await gateway.get("/mgr/", cookie=manager)).status == 200
+        assert (await gateway.get("/mgr/", cookie=alice)).status == 302
+    swapped = SHIPPED.replace("usertype: mgr", "usertype: X").replace("usertype: user", "usertype: mgr")
+    users_file.write_text(swapped.replace("usertype: X", "usertype: user\n  groups: [former]"))
+    for gateway in workers:
+        async with asyncio.timeout(10):
+            while (await gateway.get("/mgr/", cookie=manager)).status == 200:
+                await asyncio.sleep(0.02)
+        assert (await gateway.get("/mgr/", cookie=alice)).status == 200
+        refused = await (await gateway.get("/mgr/", cookie=manager)).json()
+        assert refused["reason"] == "wrong_usertype"
+        told = (await (await gateway.get("/auth/session", cookie=manager)).json())["user"]
+        assert (told["usertype"], told["groups"]) == ("user", ["former"])
+        await gateway.get("/orders", cookie=manager)
+        seen = backend.requests[-1]
+        assert (seen.value("X-Forwarded-Usertype"), seen.value("X-Forwarded-Groups")) == ("user", "former")

@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expec
 
 from gateway.store.redis_server import RedisServer, find_redis_server
 from tests.browser.chromium import ARGUMENTS, MISSING, TIMEOUT, find_chromium, launch
+from tests.browser.own_site import OwnSite, own_site
 from tests.browser.site import OtherSite, Site, other_site
 from tests.harness import MASTER, ROOT, GatewayProcess
 
@@ -36,7 +37,8 @@ def site() -> Iterator[Site]:
     """``gateway demo`` as a process."""
     if find_redis_server() is None:
         pytest.skip("no redis-server; on this platform install one (Debian: apt-get install redis-server)")
-    with GatewayProcess("demo", "--port", "0") as process:
+    unhurried = {"GATEWAY__LOGIN__THROTTLE__ENABLED": "false"}  # tests sign in wrongly more often than people do
+    with GatewayProcess("demo", "--port", "0", environment=unhurried) as process:
         backend = re.search(r"The backend behind it:\s+(http://\S+)", process.output)
         assert backend is not None, process.output
         yield Site(process.url, backend[1])
@@ -56,6 +58,7 @@ def make_site(
             "redis": {"url": shared_redis.url, "prefix": "gw-browser:"},
             "keys": {"master": MASTER},
             "users": [{"source": "file", "path": str(ROOT / "config/users.yaml")}],
+            "login": {"throttle": {"enabled": False}},
             "upstreams": {"demo": {"url": site.backend}},
             "routes": routes,
         }
@@ -68,6 +71,13 @@ def make_site(
     yield make
     for process in running:
         process.stop()
+
+
+@pytest.fixture(scope="package")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnSite]:
+    """A gateway for its pages, whose users may be changed."""
+    with own_site(tmp_path_factory.mktemp("own")) as site:
+        yield site
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.browser.site import MANAGER, OtherSite, Site
 FROM = ["other_origin", "other_site"]
 
 
-def _form(action: str, **fields: str) -> str:
+def _form(action: str, /, **fields: str) -> str:
     inputs = "".join(f'<input type="hidden" name="{name}" value="{value}">' for name, value in fields.items())
     return f'<form method="post" action="{action}">{inputs}<button>Win a prize</button></form>'
 
@@ -50,6 +50,31 @@ def test_a_foreign_form_signs_nobody_out(page: Page, site: Site, elsewhere: Othe
     assert _press(page, elsewhere, origin, _form(site("/auth/logout"))) == 403
     assert site.cookie(page.context) == cookie
     assert site.is_alive(cookie)
+
+
+FORMS: dict[str, dict[str, str]] = {
+    "/auth/account": {"action": "revoke_all"},
+    "/auth/password": {
+        "old_password": "alice-demo",
+        "new_password": "a secret of theirs",
+        "again": "a secret of theirs",
+    },
+    "/auth/reset": {"token": "x", "new_password": "a secret of theirs", "again": "a secret of theirs"},
+    "/auth/session/extend": {},
+}
+
+
+@pytest.mark.parametrize("origin", FROM)
+@pytest.mark.parametrize("path", FORMS)
+def test_a_foreign_form_changes_nothing_of_the_account(
+    page: Page, site: Site, elsewhere: OtherSite, origin: str, path: str
+) -> None:
+    cookie, other = site.sign_in(page.context), site.sign_in(page.context)
+    assert cookie != other
+    assert _press(page, elsewhere, origin, _form(site(path), **FORMS[path])) == 403
+    assert site.cookie(page.context) == other
+    assert site.is_alive(other)
+    assert site.sign_in(page.context), "with the same password as before"
 
 
 @pytest.mark.parametrize("origin", FROM)

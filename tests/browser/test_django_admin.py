@@ -21,7 +21,9 @@ from tests.browser.site import ALICE, Site, submit
 from tests.harness import MASTER, ROOT, GatewayProcess
 
 UPLOAD = random.Random(3).randbytes(3 * 1024 * 1024)  # more than Django keeps in memory
-PICTURES = "/static/admin/img/"  # named by style sheets: which of them are asked for depends on how soon the page is left
+PICTURES = (
+    "/static/admin/img/"  # named by style sheets: which of them are asked for depends on how soon the page is left
+)
 SHEETS = "[...document.styleSheets].map(sheet => sheet.cssRules.length)"
 DIGEST = """async path => {
     const data = await (await fetch(path, {cache: "no-store"})).arrayBuffer();

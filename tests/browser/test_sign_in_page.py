@@ -194,6 +194,7 @@ def test_who_is_signed_in_already_sees_as_whom_and_may_go_on(page: Page, site: S
 def test_signing_in_as_somebody_else_ends_the_first_session(page: Page, site: Site) -> None:
     alices = site.sign_in(page.context)
     page.goto(site(LOGIN + "?next=/mgr/index.html"))
+    page.get_by_role("link", name="Sign in as somebody else").click()
     submit(page, MANAGER)
     expect(page.locator("#user")).to_have_text("mgr")
     assert site.who(site.cookie(page.context)) == "mgr"

@@ -129,6 +129,7 @@ def start(folder: Path, backend: Backend, routes: list[dict[str, Any]], **over: 
         "keys": {"master": MASTER},
         "session": {"engine": "memory"},
         "users": [{"source": "file", "path": str(folder / "users.yaml")}],
+        "login": {"throttle": {"enabled": False}},
         "upstreams": {"backend": {"url": backend.url}},
         "routes": routes,
         "server": {"port": 0},

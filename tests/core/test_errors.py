@@ -8,7 +8,7 @@ from string import Formatter
 
 import pytest
 
-from gateway import errors
+from gateway import reasons
 from gateway.errors import (
     REASONS,
     Busy,
@@ -18,12 +18,14 @@ from gateway.errors import (
     RequestError,
     SessionInterrupted,
     SettingsError,
+    SourceUnavailable,
     StoreUnavailable,
+    Throttled,
     UpstreamError,
 )
 
 every_reason = pytest.mark.parametrize("reason", REASONS.values(), ids=REASONS)
-ALL = errors._ALL
+ALL = reasons._ALL
 
 
 def parts_of(words: str) -> set[str]:
@@ -110,7 +112,9 @@ ERRORS = [
     (RequestError("bad_field", field="next", what="is missing"), "bad_field", {"field": "next", "what": "is missing"}),
     (StoreUnavailable("timed out"), "store_unavailable", {}),
     (SessionInterrupted(), "session_interrupted", {}),
-    (Busy(), "throttled", {}),
+    (Busy(), "busy", {}),
+    (Throttled(30), "throttled", {}),
+    (SourceUnavailable("refused"), "users_unavailable", {}),
     (UpstreamError("upstream_timeout"), "upstream_timeout", {}),
 ]
 
@@ -127,7 +131,7 @@ def test_an_error_carries_its_reason_and_all_that_its_words_need(
 def test_the_cause_of_an_outage_and_the_wait_are_evidence_for_us_not_words_for_the_client() -> None:
     assert StoreUnavailable("10.0.0.7 timed out").cause == "10.0.0.7 timed out"
     assert "10.0.0.7" not in REASONS["store_unavailable"].words("en", **StoreUnavailable("10.0.0.7").parts)
-    assert Busy(7).retry_after == 7
+    assert (Busy(7).retry_after, Throttled(30).retry_after) == (7, 30)
     assert Busy().retry_after >= 1
 
 

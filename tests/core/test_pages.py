@@ -10,23 +10,64 @@ from typing import Any
 import pytest
 
 import gateway.pages
-from gateway.pages import MESSAGES, STATIC, LoginView, LogoutView, NoticeView, Pages
+from gateway.pages import (
+    MESSAGES,
+    STATIC,
+    AccountView,
+    CookiesView,
+    DeniedView,
+    LoginView,
+    LogoutView,
+    NoticeView,
+    Pages,
+    PasswordView,
+    ResetView,
+    SessionRow,
+    View,
+)
 
 FOLDER = Path(gateway.pages.__file__).parent
 CSS = STATIC["gateway.css"].body.decode()
 PAYLOAD = """/"><xss/onx=1>'&lt;{{7*7}}{%raw%}</title></style>"""
-View = LoginView | LogoutView | NoticeView
-URLS = {"action", "continue_url", "switch_language_url", "login_url", "link"}
+URLS = {"action", "link"} | {f"{name}_url" for name in ("continue", "switch_language", "login", "logout", "account")}
+URLS |= {f"{name}_url" for name in ("password", "other", "start", "retry")}
 
 LOGIN = LoginView("en", "/auth/login", "/orders", "t0ken", switch_language_url="?lang=zh")
 FAILED = replace(LOGIN, username="ada", remember=True, error="Wrong.")
-PRESENT = replace(LOGIN, user="Ada", continue_url="/orders")
-PRESENT_FAILED = replace(FAILED, user="Ada", continue_url="/orders")
+PRESENT = replace(LOGIN, user="Ada", continue_url="/orders", account_url="/auth/account")
+PRESENT_FAILED = replace(FAILED, user="Ada", continue_url="/orders", account_url="/auth/account")
 LOGOUT = LogoutView("en", "/auth/logout", "t0ken", "Ada", "/auth/login")
 STRANGER = replace(LOGOUT, user=None)
-NOTICE = NoticeView("en", 503, "One moment", "Try again.", "01J", "/orders", "Again")
+DENIED = DeniedView("en", "Ada", "/mgr/", "Managers only.", "/auth/login?other=1", "/", "/auth/account", "?lang=zh")
+COOKIES = CookiesView("en", "No cookies.", "/auth/login", "?lang=zh")
+THIS = SessionRow("h1", "Firefox on Linux", "192.0.2.1", "3 hours ago", "just now", True)
+OTHER = SessionRow("h2", "Safari on iPhone", "192.0.2.2", "2 days ago", "5 minutes ago")
+ACCOUNT = AccountView(
+    "en",
+    "/auth/account",
+    "t0ken",
+    "Ada L.",
+    "ada",
+    "ada@example.org",
+    "/auth/logout",
+    "/auth/password",
+    (THIS, OTHER),
+    3,
+)
+ALONE = replace(ACCOUNT, sessions=(THIS,), more=0, said="others", switch_language_url="?lang=zh")
+NO_LIST = replace(ACCOUNT, sessions=None, more=0, said="password")
+LITTLE = replace(NO_LIST, password_url=None, email="", said="revoked")
+PASSWORD = PasswordView("en", "/auth/password", "t0ken", "ada", "/auth/account", ("Long.", "Not known."))
+PASSWORD_FAILED = replace(PASSWORD, error="Wrong.", wrong="old_password", switch_language_url="?lang=zh")
+NOT_POSSIBLE = replace(PASSWORD, possible=False)
+RESET = ResetView("en", "/auth/reset", "t0ken", "s3cret", "/auth/login", "ada", ("Long.",))
+RESET_FAILED = replace(RESET, error="Too short.", wrong="new_password", switch_language_url="?lang=zh")
+RESET_OVER = replace(RESET, valid=False)
+NOTICE = NoticeView("en", 503, "One moment", "Try again.", "01J", "/orders", "Again", "It broke.")
 BARE = NoticeView("en", 200, "Done", "All good.", "")
-VIEWS = (LOGIN, FAILED, PRESENT, PRESENT_FAILED, LOGOUT, STRANGER, NOTICE, BARE)
+VIEWS: tuple[View, ...] = (LOGIN, FAILED, PRESENT, PRESENT_FAILED, DENIED, COOKIES, LOGOUT, STRANGER)
+VIEWS += (ACCOUNT, ALONE, NO_LIST, LITTLE)
+VIEWS += (PASSWORD, PASSWORD_FAILED, NOT_POSSIBLE, RESET, RESET_FAILED, RESET_OVER, NOTICE, BARE)
 every_view = pytest.mark.parametrize("view", VIEWS)
 
 
@@ -76,18 +117,22 @@ class Page(HTMLParser):
 
 
 def draw(view: Any, title: str = "Orders", static_url: str = "/auth/static", **changes: Any) -> Page:
-    pages = Pages(title, static_url)
-    render: Any = {LoginView: pages.login, LogoutView: pages.logout, NoticeView: pages.notice}[type(view)]
-    return Page(render(replace(view, **changes)))
+    return Page(Pages(title, static_url).render(replace(view, **changes)))
+
+
+CHOICES = {"language", "said", "wrong"}
+"""Fields whose values are not shown: they are words of the program."""
 
 
 def texts(view: Any) -> set[str]:
     """The fields of a view that hold text now."""
-    return {f.name for f in fields(view) if f.name != "language" and isinstance(getattr(view, f.name), str)}
+    return {f.name for f in fields(view) if f.name not in CHOICES and isinstance(getattr(view, f.name), str)}
 
 
-SHOWN: list[tuple[View, str]] = [(view, name) for view in (PRESENT_FAILED, NOTICE) for name in sorted(texts(view))]
-SHOWN += [(LOGOUT, "action"), (LOGOUT, "csrf"), (LOGOUT, "user"), (STRANGER, "login_url")]
+WHOLE = (PRESENT_FAILED, DENIED, COOKIES, ACCOUNT, PASSWORD_FAILED, RESET_FAILED, NOTICE)
+SHOWN: list[tuple[View, str]] = [(view, name) for view in WHOLE for name in sorted(texts(view) - {"login_url"})]
+SHOWN += [(LOGOUT, "action"), (LOGOUT, "csrf"), (LOGOUT, "user"), (STRANGER, "login_url"), (RESET_OVER, "login_url")]
+SHOWN += [(ALONE, "switch_language_url")]
 
 
 @pytest.mark.parametrize(("view", "name"), SHOWN)
@@ -100,6 +145,22 @@ def test_every_value_comes_out_as_it_went_in_and_never_as_markup(view: Any, name
 def test_the_table_of_values_above_is_whole() -> None:
     table = {(type(view), name) for view, name in SHOWN}
     assert table == {(type(view), name) for view in VIEWS for name in texts(view)}
+
+
+@pytest.mark.parametrize("name", ["handle", "device", "address", "created", "last_seen"])
+def test_what_a_session_says_of_itself_never_becomes_markup(name: str) -> None:
+    row: Any = {name: PAYLOAD}
+    page = draw(ACCOUNT, sessions=(THIS, replace(OTHER, **row)))
+    assert page.shape() == draw(ACCOUNT).shape()
+    found = [value for e in page.elements for value in (e.text, *e.attrs.values()) if value]
+    assert any(PAYLOAD in value for value in found)
+
+
+@pytest.mark.parametrize("view", [PASSWORD, RESET])
+def test_a_rule_never_becomes_markup(view: Any) -> None:
+    page = draw(view, rules=(PAYLOAD,) * len(view.rules))
+    assert page.shape() == draw(view).shape()
+    assert PAYLOAD in {e.text for e in page.all("li")}
 
 
 @every_view
@@ -167,10 +228,14 @@ def test_the_templates_use_every_word_there_is_and_no_other() -> None:
 @every_view
 @pytest.mark.parametrize(("language", "tag", "foreign"), [("en", "en", "[^\x00-\x7f–]"), ("zh", "zh-CN", "[A-Za-z]")])
 def test_a_page_names_its_language_and_uses_no_other(view: Any, language: str, tag: str, foreign: str) -> None:
-    silent = dict.fromkeys(texts(view) - URLS, "0")
+    silent: dict[str, Any] = dict.fromkeys(texts(view) - URLS, "0")
+    silent |= {"rules": ("0",)} if hasattr(view, "rules") else {}
+    if getattr(view, "sessions", None):
+        silent["sessions"] = (SessionRow("0", "", "0", "0", "0", True), SessionRow("0", "", "0", "0", "0"))
     page = draw(view, title="0", **silent | {"language": language}).one("html")
     assert page.attrs["lang"] == tag
-    assert not re.search(foreign, page.text.replace(MESSAGES[language]["other_language_name"], ""))
+    said = page.text.replace(MESSAGES[language]["other_language_name"], "")
+    assert not re.search(foreign, said.replace("Cookie", "") if language == "zh" else said)
 
 
 @pytest.mark.parametrize(("language", "other", "name"), [("en", "zh-CN", "中文"), ("zh", "en", "English")])
@@ -199,9 +264,16 @@ def test_every_field_has_a_visible_label_and_every_reference_an_aim(view: Any) -
     ids = [e.attrs["id"] for e in page.elements if "id" in e.attrs]
     labels = {e.attrs["for"]: e.text.strip() for e in page.all("label")}
     assert len(ids) == len(set(ids))
-    assert set(labels) == {e.attrs["id"] for e in page.all("input") if e.attrs["type"] != "hidden"}
+    assert set(labels) == {
+        e.attrs["id"] for e in page.all("input") if e.attrs["type"] != "hidden" and "hidden" not in e.attrs
+    }
     assert all(labels.values())
-    assert {e.attrs["aria-describedby"] for e in page.elements if "aria-describedby" in e.attrs} <= set(ids)
+    assert {
+        one
+        for e in page.elements
+        for name in ("aria-describedby", "aria-labelledby")
+        for one in (e.attrs.get(name) or "").split()
+    } <= set(ids)
     assert all("alt" in e.attrs for e in page.all("img"))
 
 
@@ -241,6 +313,8 @@ def test_an_error_is_announced_and_tied_to_both_fields(language: str, title: str
 
 def test_without_an_error_nothing_looks_like_one() -> None:
     assert draw(LOGIN).one("title").text == "Sign in – Orders"
+    for view in (PASSWORD, RESET):
+        assert not [e for e in draw(view).elements if {"role", "aria-invalid"} & e.attrs.keys()]
     assert not [e for e in draw(LOGIN).elements if {"role", "aria-invalid", "aria-describedby"} & e.attrs.keys()]
 
 
@@ -248,6 +322,7 @@ def test_who_is_signed_in_already_may_go_on_or_sign_in_as_somebody_else() -> Non
     page = draw(PRESENT)
     assert "You are signed in as Ada" in page.one("main").text
     assert page.one("a", href="/orders").text == "Go on"
+    assert page.one("a", href="/auth/account").text == "My account"
     assert page.one("h2").text == "Sign in as somebody else"
     assert page.one("input", name="password")
 
@@ -270,12 +345,23 @@ def test_a_notice_shows_the_status_of_an_error_and_only_what_it_was_given() -> N
 def test_a_view_cannot_be_changed_and_hides_its_token() -> None:
     with pytest.raises(FrozenInstanceError):
         LOGIN.csrf = "x"  # type: ignore[misc]
-    assert "t0ken" not in repr(LOGIN) + repr(LOGOUT)
+    assert "t0ken" not in "".join(map(repr, VIEWS))
+    assert "s3cret" not in repr(RESET)
 
 
 # -- the style sheet ---------------------------------------------------------------------------------------------------
 
-TEXT = ["text/page", "text/field", "text/tint", "quiet/page", "quiet/tint", "accent/page", "accent/tint"]
+TEXT = [
+    "text/page",
+    "text/field",
+    "text/tint",
+    "quiet/page",
+    "quiet/tint",
+    "accent/page",
+    "accent/tint",
+    "well/page",
+    "well/well-tint",
+]
 TEXT += ["on-accent/accent", "on-accent/accent-strong", "alarm/alarm-tint"]
 EDGES = ["edge/page", "edge/field", "alarm/field", "focus/page", "focus/tint"]
 

@@ -1,4 +1,4 @@
-"""Password hashes (issue of the users' sources: argon2id for new ones, bcrypt verified too)."""
+"""Passwords are checked off the loop, in a bounded queue, and take as long for unknown users."""
 
 from __future__ import annotations
 
@@ -6,40 +6,13 @@ import asyncio
 import time
 
 import bcrypt
-import pytest
 
 from gateway.errors import Busy
-from gateway.identity.passwords import BrokenHash, PasswordChecker, hash_password, is_known_hash, verify_password
+from gateway.identity.hashes import hash_password
+from gateway.identity.passwords import PasswordChecker
 
 ARGON = hash_password("correct horse")
 BCRYPT = bcrypt.hashpw(b"correct horse", bcrypt.gensalt(4)).decode()
-LONG = bcrypt.hashpw(b"x" * 72, bcrypt.gensalt(4)).decode()
-
-
-@pytest.mark.parametrize("stored", [ARGON, BCRYPT, BCRYPT.replace("$2b$", "$2y$"), BCRYPT.replace("$2b$", "$2a$")])
-def test_the_right_password_fits_and_others_do_not(stored: str) -> None:
-    assert is_known_hash(stored)
-    assert verify_password(stored, "correct horse")
-    for wrong in ("", "correct horse ", "Correct horse", "correct hors", "\ud800", "密码", "x" * 1024):
-        assert not verify_password(stored, wrong)
-
-
-def test_new_hashes_are_argon2id_and_salted() -> None:
-    assert ARGON.startswith("$argon2id$v=19$")
-    assert hash_password("correct horse") != ARGON
-
-
-def test_a_password_longer_than_bcrypt_reads_is_cut_where_its_writer_cut_it() -> None:
-    assert verify_password(LONG, "x" * 72 + "anything")
-    assert not verify_password(LONG, "x" * 71)
-
-
-@pytest.mark.parametrize(
-    "stored", ["", "plain", "$1$salt$x", "$argon2id$", "$argon2id$v=19$m=1", "$2b$12$short", "$argon2i$v=19$x"]
-)
-def test_a_hash_nobody_can_read_is_broken_and_never_fits(stored: str) -> None:
-    with pytest.raises(BrokenHash):
-        verify_password(stored, "x")
 
 
 async def test_a_broken_hash_or_an_unknown_user_is_a_wrong_password() -> None:

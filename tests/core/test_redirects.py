@@ -121,11 +121,23 @@ OWN = {
     "another name that begins alike": ("/authors", "/authors"),
     "below another": ("/a/auth/login", "/a/auth/login"),
     "in the query only": ("/?/auth/login", "/?/auth/login"),
+    "my account": ("/auth/account", "/auth/account"),
+    "my account, with a query": ("/auth/account?lang=zh", "/auth/account?lang=zh"),
+    "my password": ("/auth/password", "/auth/password"),
+    "my account, by dots": ("/auth/x/../account", "/auth/account"),
+    "my account with a slash": ("/auth/account/", None),
+    "below my account": ("/auth/account/x", None),
+    "my account, a letter encoded": ("/auth/%61ccount", None),
+    "my account, its slash encoded": ("/auth%2Faccount", None),
+    "another name that begins like it": ("/auth/accounts", None),
+    "account of somebody else's prefix": ("/account", "/account"),
 }
 
 
 @pytest.mark.parametrize(("value", "place"), table(OWN))
-def test_our_own_pages_are_no_places_to_come_back_to(value: str, place: str | None) -> None:
+def test_of_our_own_pages_only_my_account_and_my_password_are_places_to_come_back_to(
+    value: str, place: str | None
+) -> None:
     assert safe_next(value, "/auth") == place
 
 

@@ -28,7 +28,7 @@ NOT_SIGNED_IN = [
     "revoked",
     "replaced",
 ]
-FORBIDDEN = ["wrong_usertype", "wrong_group"]
+FORBIDDEN = ["wrong_usertype", "wrong_group", "rights_changed"]
 PARTS = {"wanted": "mgr", "what": "x", "field": "f", "method": "PUT", "limit": "9", "size": "10", "got": "text/x"}
 
 

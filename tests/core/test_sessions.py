@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gateway.core.identity import Identity
 from gateway.core.sessions import (
     Card,
+    Limits,
     Session,
     SessionPolicy,
     SessionRecord,
@@ -27,13 +28,20 @@ from gateway.core.sessions import (
 )
 from tests.core.tables import table
 
-POLICY = SessionPolicy(age=5000, idle_timeout=100, absolute_timeout=10_000, touch_interval=10)
+POLICY = SessionPolicy(
+    age=5000, idle_timeout=100, absolute_timeout=10_000, touch_interval=10, remember=Limits(70_000, 2000, 50_000)
+)
 ALICE = Identity("7", "alice", groups=("sales",))
 NOW = 1_000_000.0
 
 
 def record(created: float = NOW, modified: float = NOW, expiry: int | None = None) -> SessionRecord:
     return SessionRecord(created, modified, ALICE, expiry)
+
+
+def kept(created: float = NOW, modified: float = NOW, expiry: int | None = None) -> SessionRecord:
+    """Of somebody who asked to be kept signed in."""
+    return replace(record(created, modified, expiry), remembered=True)
 
 
 ENDS = {
@@ -60,6 +68,19 @@ ENDS = {
     ),
     "with the browser keeps the policy's age": (record(expiry=0), NOW + 4990, NOW + 5000, "expired_age"),
     "already over": (record(expiry=-1), NOW, NOW - 1, "expired_age"),
+    "remembered: idle": (kept(), NOW, NOW + 2010, "expired_idle"),
+    "remembered: idle counts from the last request": (kept(), NOW + 1500, NOW + 3510, "expired_idle"),
+    "remembered: its own age, not everybody's": (kept(), NOW + 6000, NOW + 8010, "expired_idle"),
+    "remembered: absolute": (kept(), NOW + 49_990, NOW + 50_000, "expired_absolute"),
+    "remembered: a write does not move the absolute end": (
+        kept(modified=NOW + 49_000),
+        NOW + 49_990,
+        NOW + 50_000,
+        "expired_absolute",
+    ),
+    "remembered: own expiry": (kept(expiry=60), NOW, NOW + 60, "expired_age"),
+    "remembered: own expiry is capped by idle": (kept(expiry=10**9), NOW, NOW + 2010, "expired_idle"),
+    "remembered: already over": (kept(expiry=-1), NOW, NOW - 1, "expired_age"),
 }
 
 
@@ -99,6 +120,7 @@ def test_activity_is_written_at_most_every_touch_interval(seconds: float, wanted
 
 
 BROWSER = replace(POLICY, expire_at_browser_close=True)
+USUAL = replace(POLICY, remember=None)
 AGES = {
     "policy's age": (record(), POLICY, NOW, 5000),
     "time goes on": (record(), POLICY, NOW + 1000, 4000),
@@ -113,6 +135,20 @@ AGES = {
     "policy says with the browser": (record(), BROWSER, NOW, None),
     "own expiry beats the policy": (record(expiry=60), BROWSER, NOW, 60),
     "own browser session and policy": (record(expiry=0), BROWSER, NOW, None),
+    "remembered": (kept(), POLICY, NOW, 50_000),
+    "remembered: time goes on": (kept(), POLICY, NOW + 1000, 49_000),
+    "remembered: a write does not move the end": (kept(modified=NOW + 9000), POLICY, NOW + 9000, 41_000),
+    "remembered: beats a policy that ends with the browser": (kept(), BROWSER, NOW, 50_000),
+    "remembered: own expiry": (kept(expiry=60), BROWSER, NOW, 60),
+    "remembered: own browser session": (kept(expiry=0), POLICY, NOW, None),
+    "remembered: over": (kept(), POLICY, NOW + 50_000, 0),
+    "remembered, but nobody is any more": (kept(), USUAL, NOW, 5000),
+    "remembered, but nobody is any more, nor has the cookie an age": (
+        kept(),
+        replace(USUAL, expire_at_browser_close=True),
+        NOW,
+        None,
+    ),
 }
 
 
@@ -171,12 +207,32 @@ RECORDS = st.builds(
     until=st.none() | MOMENTS,
     issued=MOMENTS,
     before=st.text("abc-_"),
+    remembered=st.booleans(),
 )
 
 
 @given(RECORDS)
 def test_a_record_comes_back_the_same_through_json(what: SessionRecord) -> None:
     assert SessionRecord.load(json.loads(json.dumps(what.dump())), what.data) == what
+
+
+@pytest.mark.parametrize("mark", [0, 1, "yes", None, [], {}])
+def test_only_true_is_the_mark_of_a_remembered_session(mark: Any) -> None:
+    assert SessionRecord.load({**record().dump(), "r": mark}, {}).remembered is False
+
+
+def test_records_of_older_gateways_are_not_remembered_and_they_can_read_ours() -> None:
+    """They look at the keys they know; what the mark adds is one of its own, and only where there is one."""
+    assert kept().dump() == {**record().dump(), "r": True}
+    assert SessionRecord.load(record().dump(), {}) == record()
+
+
+@pytest.mark.parametrize(("what", "last_seen", "end", "code"), table(ENDS))
+def test_without_such_limits_a_remembered_session_is_like_any_other(
+    what: SessionRecord, last_seen: float, end: float, code: str
+) -> None:
+    assert ends_at(what, last_seen, USUAL) == ends_at(replace(what, remembered=False), last_seen, POLICY)
+    assert ends_at(replace(what, remembered=False), last_seen, POLICY)[0] <= end
 
 
 def without(key: str) -> dict[str, Any]:
@@ -295,6 +351,12 @@ def test_the_later_modification_and_ones_own_expiry_win_in_a_merge() -> None:
     mine, theirs = replace(base, modified=NOW + 1, until=NOW + 99), replace(base, modified=NOW + 5, expiry=7)
     assert merged(base, mine, theirs) == replace(base, modified=NOW + 5, until=NOW + 99)
     assert merged(base, base, theirs) == theirs
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_a_merge_keeps_the_mark_that_somebody_changed(mine: bool) -> None:
+    base, changed = replace(record(), remembered=not mine), replace(record(), remembered=mine)
+    assert merged(base, changed, base).remembered is merged(base, base, changed).remembered is mine
 
 
 @given(DATA, DATA, DATA)

@@ -52,7 +52,9 @@ def with_trimmed_values(message: Message, facts: Facts) -> Message:
     return replace(message, fields=fields, interim=tuple(with_trimmed_values(one, facts) for one in message.interim))
 
 
-OURS = {prefix + name for prefix in (b"", b"__Host-", b"__Secure-") for name in (b"gw_session", b"gw_form")}
+OURS = {
+    prefix + name for prefix in (b"", b"__Host-", b"__Secure-") for name in (b"gw_session", b"gw_form", b"gw_device")
+}
 
 
 # -- rules for requests that take more than a line

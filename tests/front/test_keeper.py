@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+from gateway.core.access import Access
+from gateway.core.paths import parse_target
+from gateway.core.routes import Route
 from gateway.core.sessions import Session, SessionPolicy, SessionRecord
 from gateway.front.keeper import SessionKeeper
+from gateway.gate import Forward
 from gateway.store.cache import Lost
 from gateway.store.sessions import Sessions
+
+ROUTE = Route("/", "demo", Access())
 
 
 class Store:
@@ -36,8 +42,8 @@ class Connection:
         self.told: list[str] = []
         self.heard = asyncio.Event()
 
-    def holding(self, now: float) -> Session | None:
-        return self.session
+    def holding(self, now: float) -> Forward | None:
+        return Forward(ROUTE, parse_target("/"), self.session) if self.session else None
 
     def was_active(self) -> bool:
         return False

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.harness import GENEROUS
 from tests.soak.guests import PASSWORDS, PATIENCE, Guest
 from tests.soak.ledger import Ledger
 from tests.soak.requests import Scene
@@ -34,6 +35,7 @@ def settings(backend: str) -> dict[str, Any]:
         "routes": ROUTES,
         "server": {"port": 0, "drain_timeout": 5, "head_timeout": 2},
         "session": {"rotate_interval": 15, "rotate_grace": 10, "touch_interval": 5},
+        "login": {"throttle": GENEROUS},
         "log": {"format": "json", "level": "error"},
     }
 

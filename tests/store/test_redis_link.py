@@ -299,7 +299,7 @@ async def test_a_durable_write_counts_when_replicas_have_it(lab: Lab, make_link:
 ACL = (  # docs/redis.md tells it
     "on >secret ~gw:* resetchannels &__redis__:invalidate -@all +get +mget +set +del +getdel +exists +pttl +pexpire "
     "+pexpireat +getrange +eval +hset +hdel +hkeys +zadd +zrem +zrange +zcard +zscore +zremrangebyscore +zrangebyscore "
-    "+ping +info +scan +wait +client|id +client|tracking +subscribe"
+    "+time +ping +info +scan +wait +client|id +client|tracking +subscribe"
 )
 SENTINEL_ACL = f"{ACL} +role"
 CLUSTER_ACL = f"{ACL} +cluster|info +cluster|slots +asking"

@@ -314,7 +314,7 @@ async def test_activity_of_a_cookie_is_due_when_it_is_old(engine: SessionEngine,
 async def test_a_user_who_may_no_more_has_no_session(engine: SessionEngine, kind: Kind, clock: Clock) -> None:
     """P60, P71: asked at each request, not at sign-in."""
     allowed = {ALICE.id, BOB.id}
-    belief = Belief(in_user=lambda user: user.id in allowed)
+    belief = Belief(user_now=lambda user: user if user.id in allowed else None)
     sessions = make_sessions(engine, cookie=kind.cookie, clock=clock, belief=belief)
     cookies = {user.id: sessions.cookie_value(await sign_in(sessions, clock, user)) for user in (ALICE, BOB)}
     await living(sessions, cookies[ALICE.id])
