@@ -20,7 +20,7 @@ from gateway.core.refusals import Site
 from gateway.core.routes import RefusalRules, Route, RouteTable, Timeouts, WebSocketRules
 from gateway.endpoints import FORM_COOKIE, AppParts, brand, endpoints, handlers
 from gateway.engines import session_cookie, session_parts
-from gateway.errors import StoreUnavailable
+from gateway.errors import SourceUnavailable, StoreUnavailable
 from gateway.front.answers import Refusals
 from gateway.front.crowd import Crowd
 from gateway.front.door import FrontDoor
@@ -37,6 +37,7 @@ from gateway.pages import Pages
 from gateway.settings.load import ring_of
 from gateway.settings.model import Settings
 from gateway.settings.rules import RouteSettings
+from gateway.store.departed import Departed
 from gateway.telemetry.audit import AuditLog, name_key
 from gateway.telemetry.audit_files import lines_to
 from gateway.telemetry.metrics import Metrics, RequestCounts
@@ -138,6 +139,7 @@ def _parts(settings: Settings) -> AppParts:
     checker = PasswordChecker(settings.login.threads)
     users = Users(make_sources(settings, checker))
     store = session_parts(settings, ring, user_now=users.as_now)
+    users.tell_gone(Departed(store.sessions))
     cookie = session_cookie(settings)
     pages = Pages(settings.site.title, f"{site.prefix}/static", brand(settings.site))
     own = frozenset(
@@ -153,7 +155,7 @@ def _parts(settings: Settings) -> AppParts:
         site,
         ring,
         users,
-        SignIn(users, make_throttle(settings, ring, store.link), settings.login.failure_time),
+        SignIn(users, make_throttle(settings, ring, store.link), settings.login.failure_time, checker.places // 2),
         store,
         SessionStorage(store.sessions, cookie, keep_at_sign_in=settings.session.keep_at_sign_in),
         Answers(site, pages, Refusals(site, pages, partial(cookie.header, "", 0))),
@@ -196,7 +198,22 @@ def _probes(parts: AppParts) -> dict[str, Probe]:
         if parts.store.announcements.missing:
             raise StoreUnavailable("keys are in use that are not in this ring")
 
-    return {"store": parts.store.sessions.ping, "keys": keys, **upstream_probes(parts.upstreams)}
+    return {
+        "store": parts.store.sessions.ping,
+        "keys": keys,
+        **_sources(parts.users),
+        **upstream_probes(parts.upstreams),
+    }
+
+
+def _sources(users: Users) -> dict[str, Probe]:
+    """What is known of sources that are asked elsewhere; a balancer that asks every second asks them nothing."""
+
+    async def answers(name: str) -> None:
+        if not users.remote()[name]:
+            raise SourceUnavailable
+
+    return {f"users {name}": partial(answers, name) for name in users.remote()}
 
 
 async def _lifetime(parts: AppParts, app: web.Application) -> AsyncIterator[None]:

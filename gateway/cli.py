@@ -35,7 +35,7 @@ def main() -> None:
         cli(prog_name="gateway")
     except SettingsError as error:
         count = len(error.problems)
-        click.echo(f"The configuration has {count} problem{'s' if count > 1 else ''}:", err=True)
+        click.echo(f"{count} problem{'s' if count > 1 else ''}:", err=True)
         for problem in error.problems:
             click.echo(f"  {problem}", err=True)
         sys.exit(1)

@@ -103,7 +103,6 @@ def handlers(parts: AppParts, gate: Gate) -> dict[str, Handler]:
             *shared,
             sign_in=parts.sign_in,
             devices=devices,
-            users=users,
             clear=clear,
             may_remember=policy.remember is not None,
             may_pass=gate.may_pass,

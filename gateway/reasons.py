@@ -71,6 +71,7 @@ _PARTS_IN_CHINESE = {
     "must have # to # characters": "长度须为 # 至 # 个字符",
     "must not be your own name or e-mail address": "不能与您的姓名、用户名或邮箱相同",
     "must not hold control characters": "不能含有控制字符",
+    "the password cannot be written; the operator finds the cause in the log": "无法保存密码，请管理员查看日志",
     "the passwords of this account are changed elsewhere": "该账户的密码需在其他地方修改",
     "the session engine keeps no list of a user's sessions": "会话引擎不保存用户的会话列表",
     "must be a text": "必须是文本",

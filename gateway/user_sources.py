@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -53,8 +54,20 @@ def make_sources(settings: Settings, checker: PasswordChecker) -> list[UserSourc
 
     :raises SettingsError: a file is wrong.
     """
-    named = zip(settings.users, source_names(settings), strict=True)
-    return [_make(source, checker, name) for source, name in named]
+    sources: list[UserSource] = []
+    for number, (given, name) in enumerate(zip(settings.users, source_names(settings), strict=True)):
+        try:
+            sources.append(_make(given, checker, name))
+        except SettingsError as error:
+            raise SettingsError([_numbered(problem, number) for problem in error.problems]) from error
+    return sources
+
+
+def _numbered(problem: Problem, number: int) -> Problem:
+    """A value's place among the sources; what is wrong in a file has its line already."""
+    if problem.where != "users":
+        return problem
+    return replace(problem, where="the configuration", key=f"users.{number}.{problem.key}")
 
 
 def _make(given: UserSourceSettings, checker: PasswordChecker, name: str) -> UserSource:

@@ -550,6 +550,9 @@ def test_columns_stay_aligned_and_what_a_client_sent_cannot_move_the_cursor() ->
 
 
 # -- users
+BCRYPT = "$2b$12$uO4fuq5qyBl9F4kbuA1ytuKh8HjhBs0B6w0GCEOUq6QGX3mPyq1yW"
+
+
 def users(path: Path, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
     return run_gateway("users", *arguments, "--file", str(path), input=given)
 
@@ -661,6 +664,16 @@ def test_a_wrong_change_to_the_users_is_refused_and_nothing_is_lost(
         ("users: 2020-99-99", "YAML"),
         ("users: !!set {a, b}", "list named users"),
         ("users: [{username: a, password: '$2b$12$x'}, {username: b, id: a, password: '$2b$12$x'}]", "same id"),
+        ("users: [alice]", "not a user"),
+        ("users: [{username: a, password: x, groups: staff}]", "must be a list: lines that begin with a dash"),
+        ("users: [{username: a, password: x, groups: [5]}]", "must be a text; put a number in quotes"),
+        ("users: [{username: a, password: x, disabled: maybe}]", "must be true or false"),
+        ("users: [{username: a, password: x, disabled: []}]", "must be true or false"),
+        ("users: [{username: '', password: x}]", "must not be empty"),
+        ("users: [{username: a, password: ''}]", "must not be empty"),
+        ("users: [{username: a, password: x, 5: x}]", "there is no such field"),
+        ("users: [{username: a, password: x, name: '" + "n" * 255 + "'}]", "must not be longer than 254 characters"),
+        ("users: [{username: a, password: x, generation: 9007199254740992}]", "must be at most 9007199254740991"),
     ],
 )
 def test_a_users_file_that_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, words: str) -> None:
@@ -670,6 +683,92 @@ def test_a_users_file_that_is_wrong_is_told_with_its_line(tmp_path: Path, text: 
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert words in done.stderr
     assert str(path) in done.stderr
+    assert not re.search("valid|should|input", done.stderr), "pydantic's own words"
+
+
+def test_every_mistake_of_a_user_is_told_at_once_with_his_hash(tmp_path: Path) -> None:
+    path = tmp_path / "users.yaml"
+    path.write_text("users:\n- {username: a, password: plain-text, groups: staff, disabled: maybe, nick: b}\n")
+    done = users(path, "list")
+    assert done.stderr.startswith("4 problems:\n")
+    for field in ("password", "groups", "disabled", "nick"):
+        assert f"{path}:2: users.0.{field}: " in done.stderr
+    assert "plain-text" not in done.stderr
+
+
+def test_a_user_who_cannot_be_read_can_be_removed(tmp_path: Path) -> None:
+    path = tmp_path / "users.yaml"
+    path.write_text("users:\n- {username: a, password: plain-text}\n")
+    assert users(path, "remove", "a").returncode == 0
+    assert users(path, "list").returncode == 0
+
+
+@pytest.mark.parametrize("login", ["bob", "BOB", "Bob@Example.org"])
+def test_a_user_is_found_by_name_or_address_and_the_audit_log_says_whom(tmp_path: Path, login: str) -> None:
+    path, log = tmp_path / "users.yaml", tmp_path / "audit.log"
+    path.write_text(
+        "users:\n- {username: bob, id: b7, email: bob@example.org, password: '$2b$12$x'}\n"
+        "- {username: carol, password: '$2b$12$x'}\n".replace("$2b$12$x", BCRYPT)
+    )
+    for command in (("disable",), ("enable",), ("passwd", "--generate"), ("remove",)):
+        done = users(path, command[0], login, *command[1:], "--audit", str(log))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[0].endswith(" bob")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["user_disabled", "user_enabled", "password_set", "user_removed"]
+    assert [(line["user_id"], line["username"]) for line in lines] == [("b7", "bob")] * 4
+    assert [line.split("\t")[0] for line in users(path, "list").stdout.splitlines()] == ["carol"]
+    assert "no user" in users(path, "disable", "").stderr, "carol has no address, and an empty one is nobody's"
+
+
+def test_two_ways_to_a_password_are_a_usage_error_and_nothing_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "users.yaml"
+    for command in ("add", "passwd"):
+        done = users(path, command, "bob", "--generate", "--password-stdin", given="a secret of his\n")
+        assert (done.returncode, "Usage:" in done.stderr) == (2, True)
+    assert not path.exists()
+
+
+# -- users --config
+def configured(folder: Path, sources: str) -> Path:
+    """A configuration with these sources of users."""
+    rest = "upstreams: {x: {url: 'http://127.0.0.1:1'}}\nroutes: [{path: /}]\n"
+    (folder / "gateway.yaml").write_text(f"keys: {{master: {MASTER}}}\nusers: {sources}\n{rest}")
+    return folder / "gateway.yaml"
+
+
+def test_a_users_file_that_is_not_there_yet_is_told_with_the_way_to_one(tmp_path: Path) -> None:
+    config, path = configured(tmp_path, "[{source: file, path: users.yaml}]"), tmp_path / "users.yaml"
+    done = run_gateway("users", "add", "bob", "--config", str(config), "--generate")
+    assert done.returncode == 1
+    assert "gateway users add NAME --file FILE makes a users file" in done.stderr
+    assert not path.exists()
+    assert users(path, "add", "bob", "--generate").returncode == 0
+    assert run_gateway("users", "list", "--config", str(config)).stdout.startswith("bob\t")
+
+
+@pytest.mark.parametrize("more", [(), ("--source", "htpasswd:pw")])
+def test_where_no_account_can_be_changed_that_is_what_is_said(tmp_path: Path, more: tuple[str, ...]) -> None:
+    (tmp_path / "pw").write_text(f"bob:{BCRYPT}\n")
+    config = configured(tmp_path, "[{source: htpasswd, path: pw}]")
+    done = run_gateway("users", "list", "--config", str(config), *more)
+    assert done.returncode == 1
+    assert "no source of this configuration has accounts that can be changed here" in done.stderr
+    assert "needed" not in done.stderr
+
+
+def test_the_table_s_users_are_changed_by_address_and_refused_in_plain_words(tmp_path: Path) -> None:
+    config, log = configured(tmp_path, "[{source: sql, url: 'sqlite:///u.db'}]"), tmp_path / "audit.log"
+    where = ("--config", str(config), "--audit", str(log))
+    added = run_gateway("users", "add", "bob", "--email", "bob@example.org", "--generate", *where)
+    assert added.returncode == 0, added.stderr
+    done = run_gateway("users", "disable", "BOB@example.org", *where)
+    assert (done.returncode, done.stdout) == (0, "sql:gateway_users: disabled bob\n")
+    first, second = [json.loads(line) for line in log.read_text().splitlines()]
+    assert (second["user_id"], second["username"]) == (first["user_id"], "bob")
+    done = run_gateway("users", "add", "", "--email", "e" * 255, "--generate", *where)
+    assert done.returncode == 1
+    assert "username: must not be empty; email: must not be longer than 254 characters" in done.stderr
 
 
 # -- helpers

@@ -129,6 +129,14 @@ def test_clearing_stands_in_the_audit_log(config: Path, tmp_path: Path, redis_se
     log = tmp_path / "audit.log"
     done = throttle(config, "clear", "--user", "alice", environment={"GATEWAY__LOG__AUDIT": str(log)})
     assert done.returncode == 0, done.stderr
-    line = json.loads(log.read_text())
-    assert (line["event"], line["count"]) == ("throttle_cleared", 0)
-    assert "alice" not in log.read_text()
+    for name in ("Alice@example.org", "hunter2"):
+        done = throttle(config, "clear", "--user", name, environment={"GATEWAY__LOG__AUDIT": str(log)})
+        assert done.returncode == 0, done.stderr
+    by_name, by_address, nobody = [json.loads(line) for line in log.read_text().splitlines()]
+    who = {"user_id": "377ce22669eec229", "username": "alice", "source": "file:users.yaml"}
+    for line in (by_name, by_address):
+        assert line == line | who | {"event": "throttle_cleared", "count": 0}
+        assert "typed" not in line
+    assert nobody["typed"].startswith("hmac:")
+    assert "username" not in nobody
+    assert "hunter2" not in log.read_text()

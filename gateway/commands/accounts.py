@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -14,10 +17,10 @@ import click
 from gateway.commands.auditing import record
 from gateway.commands.options import File
 from gateway.core.passwords import PasswordPolicy
-from gateway.errors import StartError
+from gateway.errors import Problem, SettingsError, StartError
 from gateway.identity.common_passwords import make_policy
 from gateway.identity.users_file import UsersFile
-from gateway.identity.users_yaml import UserEntry
+from gateway.identity.users_yaml import UserEntry, what_is_wrong_with
 from gateway.settings import Settings, load_settings
 from gateway.settings.users import FileSource
 from gateway.settings.users_sql import SqlUsersSettings
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 DEFAULT_FILE = Path("config/users.yaml")
+_PATH_OF_USERS = re.compile(r"users\.[0-9]+\.path")
 
 
 class Accounts(Protocol):
@@ -92,7 +96,12 @@ class TableAccounts:
         return self._run(lambda accounts: accounts.entries())
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Makes the table when there is none."""
+        """Makes the table when there is none.
+
+        :raises StartError: there can be no such user; every reason why.
+        """
+        if wrong := what_is_wrong_with(row):
+            raise StartError("; ".join(f"{field}: {what}" for field, what in wrong))
         self._run(lambda accounts: accounts.add(row), create=True)
 
     def remove(self, username: str) -> bool:
@@ -156,7 +165,7 @@ def _chosen(path: Path | None, config: Path | None, source: str | None, audit: s
         return FileAccounts(path or DEFAULT_FILE, audit, make_policy())
     if path is not None:
         raise StartError("give either --file or --config")
-    settings = load_settings(config, os.environ)
+    settings = _loaded(config)
     known = {
         name: given
         for name, given in zip(source_names(settings), settings.users, strict=True)
@@ -164,12 +173,28 @@ def _chosen(path: Path | None, config: Path | None, source: str | None, audit: s
     }
     if source is None and len(known) == 1:
         source = next(iter(known))
+    if not known:
+        where = "they are changed in users files and in the gateway's own table"
+        raise StartError(f"no source of this configuration has accounts that can be changed here: {where}")
     if source not in known:
-        names = ", ".join(known) or "none: accounts can be changed in users files and in the gateway's own table"
         what = f"there is no source {source} with accounts to change" if source else "--source is needed"
-        raise StartError(f"{what}; there are: {names}")
+        raise StartError(f"{what}; there are: {', '.join(known)}")
     given = known[source]
     place, passwords = settings if audit == "off" else audit, password_policy(settings)
     if isinstance(given, FileSource):
         return FileAccounts(given.path, place, passwords)
     return TableAccounts(source, given, place, passwords)
+
+
+def _loaded(config: Path) -> Settings:
+    """:raises SettingsError: it is wrong; a users file that is not there yet is told with the way to one."""
+    try:
+        return load_settings(config, os.environ)
+    except SettingsError as error:
+        raise SettingsError([_with_way_out(one) for one in error.problems]) from error
+
+
+def _with_way_out(problem: Problem) -> Problem:
+    if not (_PATH_OF_USERS.fullmatch(problem.key) and problem.what.endswith(os.strerror(errno.ENOENT))):
+        return problem
+    return replace(problem, what=f"{problem.what}; gateway users add NAME --file FILE makes a users file")

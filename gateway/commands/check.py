@@ -43,6 +43,12 @@ def warnings_of(settings: Settings) -> list[str]:
         for number, source in enumerate(settings.users)
         if isinstance(source, HttpUsersSettings) and not (source.lookup and source.recheck)
     ]
+    found += [
+        f"users.{number}.{setting} is http:// to another host: anybody on the way can read passwords and change answers"
+        for number, source in enumerate(settings.users)
+        if isinstance(source, HttpUsersSettings)
+        for setting in source.in_the_clear
+    ]
     return found + [
         f"upstreams.{name}.tls.verify is false: anybody between the gateway and this backend can read and change everything"
         for name, upstream in settings.upstreams.items()

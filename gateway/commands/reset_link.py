@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode
@@ -25,7 +27,8 @@ from gateway.identity.users import Users
 from gateway.key_files import utc_text
 from gateway.settings import Settings, load_settings
 from gateway.settings.load import ring_of
-from gateway.user_sources import make_sources
+from gateway.settings.users import FileSource
+from gateway.user_sources import make_sources, source_names
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = 30 * 86400
@@ -56,15 +59,50 @@ def reset_link(username: str, config: Path, source: str | None, valid: int) -> N
     if settings.site.url is None:
         raise StartError("a link needs the address of the site: set site.url")
     try:
-        user, token = asyncio.run(_made(settings, username, source, valid))
+        with _told_about(username):
+            user, token = asyncio.run(_made(settings, username, source, valid))
     except SourceUnavailable as error:
         raise StartError(f"a source of users cannot be asked: {error.cause}") from error
     record(settings, "reset_link_made", user)
+    _warn(settings, user.source)
     click.echo(f"{settings.site.url}{settings.site.prefix}/reset?{urlencode({'token': token})}")
     until = utc_text(datetime.fromtimestamp(int(time.time()) + valid, UTC))
     click.echo(
         f"For {user.username} of {user.source}, once, until {until}. Whoever has it can set the password.", err=True
     )
+
+
+class _Spoken(logging.Handler):
+    """What a source logs about the user, as a line for the person at the terminal."""
+
+    def __init__(self, username: str) -> None:
+        super().__init__(logging.WARNING)
+        self._username = username
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """With the user and the source."""
+        source = getattr(record, "fields", {}).get("source")
+        click.echo(f"{self._username}{f' of {source}' if source else ''}: {record.getMessage()}", err=True)
+
+
+@contextmanager
+def _told_about(username: str) -> Iterator[None]:
+    log, handler = logging.getLogger("gateway.identity"), _Spoken(username)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+def _warn(settings: Settings, name: str) -> None:
+    """A users file is replaced as a whole, so its folder counts."""
+    given = dict(zip(source_names(settings), settings.users, strict=True))[name]
+    if isinstance(given, FileSource) and not os.access(given.path.resolve().parent, os.W_OK):
+        click.echo(
+            f"Warning: you may not write to the folder of {given.path}. If the gateway may not either, the link will not work.",
+            err=True,
+        )
 
 
 async def _made(settings: Settings, username: str, name: str | None, seconds: int) -> tuple[Identity, str]:

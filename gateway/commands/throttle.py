@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from gateway.commands.auditing import record
 from gateway.commands.options import config_option, table
 from gateway.commands.stores import run_quietly
 from gateway.core.callers import as_address
+from gateway.core.identity import Identity
 from gateway.core.throttling import Held, Policy, prefix_of, shown_wait
 from gateway.identity.passwords import PasswordChecker
 from gateway.identity.sign_in import account_of
 from gateway.identity.source import canonical
 from gateway.identity.users import Users
 from gateway.settings import Settings, load_settings
+from gateway.telemetry.audit import Fields
 from gateway.throttles import open_throttles, throttle_policy
 from gateway.user_sources import make_sources
 
@@ -66,7 +68,7 @@ def list_counters(config: Path, user: str | None, address: str | None, as_json: 
         async with open_throttles(settings) as throttles:
             if user is None and address is None:
                 return await throttles.held()
-            names = await _names(settings, policy, user, address)
+            names = _names(policy, user, address, await _known(settings, user))
             return list({one for name in names for one in await throttles.held(name)})
 
     found = sorted(run_quietly(run), key=lambda one: (-shown_wait(one, policy), -one.forgotten_in, one.name))
@@ -89,42 +91,51 @@ def clear(config: Path, user: str | None, address: str | None, everything: bool)
     settings = load_settings(config, os.environ)
     policy = throttle_policy(settings)
 
-    async def run() -> int:
+    async def run() -> tuple[int, list[Identity]]:
         async with open_throttles(settings) as throttles:
             if everything:
-                return await throttles.clear()
-            return sum([await throttles.clear(name) for name in await _names(settings, policy, user, address)])
+                return await throttles.clear(), []
+            known = await _known(settings, user)
+            names = _names(policy, user, address, known)
+            return sum([await throttles.clear(name) for name in names]), known
 
-    count = run_quietly(run)
-    _record(settings, user, address, count)
+    count, known = run_quietly(run)
+    _record(settings, user, address, count, known)
     click.echo(f"forgot {count} counter{'' if count == 1 else 's'}")
 
 
-def _record(settings: Settings, user: str | None, address: str | None, count: int) -> None:
-    if user is None:
-        record(settings, "throttle_cleared", address=address or "", count=count)
-    else:
-        record(settings, "throttle_cleared", typed=canonical(user), address=address or "", count=count)
+def _record(settings: Settings, user: str | None, address: str | None, count: int, known: Sequence[Identity]) -> None:
+    """A line for each user of that name. One that nobody has may be a password, and is hidden."""
+    given: Fields = {"address": address or "", "count": count}
+    if user is not None and not known:
+        given["typed"] = canonical(user)
+    people: Sequence[Identity | None] = known or [None]
+    for who in people:
+        record(settings, "throttle_cleared", who, **given)
 
 
-async def _names(settings: Settings, policy: Policy, user: str | None, address: str | None) -> list[str]:
-    """What attempts of this user, and from this address, are counted under."""
+def _names(policy: Policy, user: str | None, address: str | None, known: Sequence[Identity]) -> list[str]:
+    """What attempts of this user, and from this address, are counted under. The login itself counts where nobody knew it."""
     names = [prefix_of(address, policy)] if address is not None else []
-    return names if user is None else [*names, *await _accounts(settings, user)]
+    if user is not None:
+        names += [*dict.fromkeys(map(account_of, known)), canonical(user)]
+    return names
 
 
-async def _accounts(settings: Settings, login: str) -> list[str]:
-    """The accounts that sources know under this login, and the login itself, which counts where nobody knew it."""
+async def _known(settings: Settings, login: str | None) -> list[Identity]:
+    """The users that sources know under this login."""
+    if login is None:
+        return []
     checker = PasswordChecker(settings.login.threads)
     users = Users(make_sources(settings, checker))
     try:
-        candidates, away = await users.find(login)
+        search = await users.find_everywhere(login)
     finally:
         await users.close()
         checker.close()
-    if away is not None:
-        click.echo(f"a source of users is away, what it knows is left out: {away.cause}", err=True)
-    return [*dict.fromkeys(account_of(found.identity) for _, found in candidates if found), canonical(login)]
+    if search.away is not None:
+        click.echo(f"a source of users is away, what it knows is left out: {search.away.cause}", err=True)
+    return [found.identity for _, found in search.known if found]
 
 
 def _shown(held: Held, policy: Policy) -> dict[str, str | int]:

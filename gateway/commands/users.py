@@ -12,9 +12,10 @@ from gateway.commands.accounts import Accounts, accounts_options
 from gateway.commands.auditing import audit_option
 from gateway.core.identity import Identity
 from gateway.core.passwords import PasswordPolicy, names_of
-from gateway.errors import StartError
+from gateway.errors import SettingsError, StartError
 from gateway.identity.hashes import hash_password
 from gateway.identity.source import canonical
+from gateway.identity.users_yaml import UserEntry
 
 _GENERATED = 16
 """Characters of six bits each."""
@@ -42,7 +43,8 @@ generate_option = click.option("--generate", is_flag=True, help="Make a password
 def add_user(
     accounts: Accounts, password_stdin: bool, generate: bool, groups: tuple[str, ...], **given: str | None
 ) -> None:
-    """Add a user; makes the file or the table when there is none."""
+    """Add a user. Makes what is not there: the users file with --file, the table with --config."""
+    _check_way(password_stdin, generate)
     accounts.create()
     row: dict[str, Any] = {"username": given.pop("username"), "password": None, "id": secrets.token_hex(8)}
     row.update({key: value for key, value in given.items() if value})
@@ -73,9 +75,16 @@ def list_users(accounts: Accounts) -> None:
 @audit_option
 def remove_user(username: str, accounts: Accounts) -> None:
     """Remove a user."""
-    _require(accounts.remove(username), accounts, username)
-    accounts.note("user_removed", username)
-    click.echo(f"{accounts.shown}: removed {username}")
+    try:
+        entry = _entry(accounts, username)
+    except SettingsError:  # without this user the file may be right again
+        entry = UserEntry.model_construct(username=username, password="")
+        _require(accounts.remove(username), accounts, username)
+        accounts.note("user_removed", username)
+    else:
+        _require(accounts.remove(entry.username), accounts, username)
+        accounts.note("user_removed", entry.username, entry.user_id)
+    click.echo(f"{accounts.shown}: removed {entry.username}")
 
 
 @users.command("disable")
@@ -84,9 +93,10 @@ def remove_user(username: str, accounts: Accounts) -> None:
 @audit_option
 def disable_user(username: str, accounts: Accounts) -> None:
     """Let a user in no more; his sessions end."""
-    _require(accounts.set_disabled(username, True), accounts, username)
-    accounts.note("user_disabled", username)
-    click.echo(f"{accounts.shown}: disabled {username}")
+    entry = _entry(accounts, username)
+    _require(accounts.set_disabled(entry.username, True), accounts, username)
+    accounts.note("user_disabled", entry.username, entry.user_id)
+    click.echo(f"{accounts.shown}: disabled {entry.username}")
 
 
 @users.command("enable")
@@ -95,9 +105,10 @@ def disable_user(username: str, accounts: Accounts) -> None:
 @audit_option
 def enable_user(username: str, accounts: Accounts) -> None:
     """Let a user in again."""
-    _require(accounts.set_disabled(username, False), accounts, username)
-    accounts.note("user_enabled", username)
-    click.echo(f"{accounts.shown}: enabled {username}")
+    entry = _entry(accounts, username)
+    _require(accounts.set_disabled(entry.username, False), accounts, username)
+    accounts.note("user_enabled", entry.username, entry.user_id)
+    click.echo(f"{accounts.shown}: enabled {entry.username}")
 
 
 @users.command("passwd")
@@ -108,14 +119,26 @@ def enable_user(username: str, accounts: Accounts) -> None:
 @audit_option
 def change_password(username: str, accounts: Accounts, password_stdin: bool, generate: bool) -> None:
     """Set a user's password."""
-    entry = next((one for one in accounts.entries() if canonical(one.username) == canonical(username)), None)
-    if entry is None:
-        raise _nobody(accounts, username)
+    _check_way(password_stdin, generate)
+    entry = _entry(accounts, username)
     password = _new_password(accounts.passwords, entry.identity(""), password_stdin, generate)
-    _require(accounts.set_password(username, hash_password(password)), accounts, username)
-    accounts.note("password_set", username)
-    click.echo(f"{accounts.shown}: changed the password of {username}")
+    _require(accounts.set_password(entry.username, hash_password(password)), accounts, username)
+    accounts.note("password_set", entry.username, entry.user_id)
+    click.echo(f"{accounts.shown}: changed the password of {entry.username}")
     _show_generated(password, generate)
+
+
+def _entry(accounts: Accounts, login: str) -> UserEntry:
+    """The user with this username, else with this e-mail address, in every spelling.
+
+    :raises StartError: there is none.
+    """
+    wanted, entries = canonical(login), accounts.entries()
+    named = [one for one in entries if canonical(one.username) == wanted]
+    found = named or [one for one in entries if wanted and canonical(one.email) == wanted]
+    if not found:
+        raise _nobody(accounts, login)
+    return found[0]
 
 
 def _require(is_done: bool, accounts: Accounts, username: str) -> None:
@@ -125,6 +148,12 @@ def _require(is_done: bool, accounts: Accounts, username: str) -> None:
 
 def _nobody(accounts: Accounts, username: str) -> StartError:
     return StartError(f"{accounts.shown}: there is no user {username}")
+
+
+def _check_way(from_stdin: bool, generate: bool) -> None:
+    """:raises click.UsageError: two ways at once."""
+    if from_stdin and generate:
+        raise click.UsageError("give either --password-stdin or --generate")
 
 
 def _new_password(policy: PasswordPolicy, user: Identity, from_stdin: bool, generate: bool) -> str:

@@ -1,7 +1,8 @@
 """How often somebody may try to sign in. This docstring is the policy.
 
 An attempt is counted **before** its password is checked, so that a thousand at once get no further than a thousand in a row,
-and gets back what it took when it succeeds. One that is refused is not counted: it lengthens nobody's wait. Counters, each of
+and gets back what it took when it succeeds. One that is refused is counted at the door alone, as it has cost a look-up: it
+lengthens nobody's wait for an account. Counters, each of
 which must have room:
 
 - ``browser`` or ``address``, before anybody is looked up: a browser with a device cookie of ours

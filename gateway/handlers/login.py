@@ -18,9 +18,8 @@ from gateway.core.negotiation import PAGE_LOAD_DEPENDS_ON
 from gateway.core.passwords import MAX_LENGTH
 from gateway.core.redirects import same_origin
 from gateway.core.refusals import vary_on
-from gateway.errors import REASONS, Busy, Language, RequestError
+from gateway.errors import REASONS, Busy, GatewayError, Language, RequestError
 from gateway.identity.sign_in import Failed, SignedIn, SignIn
-from gateway.identity.users import Users
 from gateway.pages import CookiesView, DeniedView, LoginView
 from gateway.pages.words import with_wait
 from gateway.web.auditing import handle_of, note, note_failure, noting_failure
@@ -72,7 +71,6 @@ class Login(OwnEndpoint):
         *shared: Any,
         sign_in: SignIn,
         devices: Devices,
-        users: Users,
         clear: Sequence[CookieOptions],
         may_remember: bool,
         may_pass: Callable[[Identity, str], Denied | None],
@@ -80,7 +78,6 @@ class Login(OwnEndpoint):
         super().__init__(*shared)
         self._sign_in = sign_in
         self._devices = devices
-        self._users = users
         self._clear = clear
         self._may_remember = may_remember
         self._may_pass = may_pass
@@ -155,7 +152,7 @@ class Login(OwnEndpoint):
         expiry = BROWSER_SESSION if attempt.remember is False else None
         with noting_failure(request, attempt.login, user):
             await session.sign_in(user, expiry, remember=attempt.remember is True)
-        if await self._users.get(user) is None:
+        if not await self._is_confirmed(request, found, attempt):
             await session.flush()
             note_failure(request, user, attempt.login, "bad_credentials")
             return None
@@ -167,6 +164,15 @@ class Login(OwnEndpoint):
             for cookie in self._clear:
                 cookie.drop(response)
         return response
+
+    async def _is_confirmed(self, request: web.Request, found: SignedIn, attempt: Attempt) -> bool:
+        """Where nobody can say any more, nobody stays signed in."""
+        try:
+            with noting_failure(request, attempt.login, found.user):
+                return await self._sign_in.is_confirmed(found, attempt.password)
+        except GatewayError:
+            await (await session_of(request)).flush()
+            raise
 
     def _welcome(self, request: web.Request, user: Identity, target: str, as_page: bool) -> web.Response:
         if as_page:

@@ -24,6 +24,9 @@ from gateway.web.state import STATE
 
 _WRONG: dict[Language, str] = {"en": "That is not your current password", "zh": "当前密码错误"}
 
+_ELSEWHERE = "the passwords of this account are changed elsewhere"
+_NOT_WRITTEN = "the password cannot be written; the operator finds the cause in the log"
+
 
 class ChangePassword(OwnEndpoint):
     """Both methods. What is not done leaves everything as it was; what is done ends every other session, also when the store
@@ -94,7 +97,8 @@ class ChangePassword(OwnEndpoint):
             return None
         if changed is NotChanged.IMPOSSIBLE:
             note(request, "password_refused", user, reason="not_possible")
-            raise RequestError("not_possible", what="the passwords of this account are changed elsewhere")
+            is_ours = self._users.can_change_password(user)
+            raise RequestError("not_possible", what=_NOT_WRITTEN if is_ours else _ELSEWHERE)
         return changed
 
     def _wrong(self, request: web.Request, user: Identity, as_page: bool) -> web.Response:

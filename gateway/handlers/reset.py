@@ -87,7 +87,9 @@ class ResetPassword(OwnEndpoint):
         """
         changed = await self._links.use(opened, new)
         if changed is NotChanged.IMPOSSIBLE:
-            raise RequestError("not_possible", what="the passwords of this account are changed elsewhere")
+            raise RequestError(
+                "not_possible", what="the password cannot be written; the operator finds the cause in the log"
+            )
         return changed if isinstance(changed, Identity) else None
 
     async def _end_sessions(self, user: Identity, session: WebSession) -> int:

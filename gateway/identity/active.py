@@ -7,52 +7,72 @@ next round looks up.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.core.identity import Identity
 from gateway.errors import Busy, SourceUnavailable
+from gateway.identity.outages import Outages
 from gateway.identity.source import UserSource
 
-log = logging.getLogger("gateway.identity")
 _MOST = 100_000
 _AT_ONCE = 8
 _ROUNDS = 20.0
 """Looks for who is due in one ``recheck``."""
+_SURELY_GONE = 2
 
 
 @dataclass(slots=True)
 class _Seen:
-    """``now`` None: gone or disabled. ``due``: when to look again, on the monotonic clock."""
+    """``now`` None: gone or disabled, ``gone`` times in a row. ``due``: when to look again, on the monotonic clock.
+    ``is_known`` False: never looked up, so every session goes by what it remembers. ``differs``: sessions remember
+    something else, which must not come back when their user was away for a while."""
 
+    user: Identity
     now: Identity | None
     due: float
     in_use: bool = True
+    is_known: bool = True
+    differs: bool = False
+    gone: int = 0
 
 
 class ActiveUsers:
     """The users of one source whose sessions were in use of late, up to ``most`` of them."""
 
-    def __init__(self, source: UserSource, most: int = _MOST) -> None:
+    def __init__(self, source: UserSource, outages: Outages, most: int = _MOST) -> None:
         self._source = source
+        self._outages = outages
         self._most = most
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
-        self._is_away = False
+        self._new: list[str] = []
+        self._wake = asyncio.Event()
+        self.on_gone: Callable[[Identity], None] = lambda user: None
+        """Told of each user who was not there twice in a row: a table that is filled anew is empty for a moment."""
 
     def as_now(self, user: Identity) -> Identity | None:
-        """The user as he was found last; who was never looked up is who he was at sign-in, and is looked up soon."""
+        """The user as he was found last; who was never looked up is who he was at sign-in, and is looked up at once."""
+        if not self._source.recheck:
+            return user
         seen = self._seen.get(user.id)
         if seen is None:
-            self._note(user.id, _Seen(user, 0.0))
+            self._note(user.id, _Seen(user, user, 0.0, is_known=False))
+            self._new.append(user.id)
+            self._wake.set()
             return user
         seen.in_use = True
-        return seen.now
+        return seen.now if seen.is_known else user
 
     def signed_in(self, user: Identity) -> None:
-        """His source says who he is, at this moment."""
-        self._note(user.id, _Seen(user, time.monotonic() + self._source.recheck))
+        """His source says who he is, at this moment; what was learned meanwhile about a newer password stays."""
+        before = self._seen.get(user.id)
+        if before is not None and before.now is not None and before.now.generation > user.generation:
+            return
+        differs = before is not None and (before.differs or before.now != user)
+        self._note(user.id, _Seen(user, user, time.monotonic() + self._source.recheck, differs=differs))
 
     def _note(self, user_id: str, seen: _Seen) -> None:
         if user_id not in self._seen and len(self._seen) >= self._most:
@@ -60,19 +80,29 @@ class ActiveUsers:
         self._seen[user_id] = seen
 
     async def watch(self) -> None:
-        """Looks up who is due, until it is cancelled."""
+        """Looks up who is new and who is due, until it is cancelled."""
         if not self._source.recheck:
             return
+        pause = self._source.recheck / _ROUNDS
         while True:
-            await asyncio.sleep(self._source.recheck / _ROUNDS)
-            await self._round(time.monotonic())
+            begun = time.monotonic()
+            await self._look_up_all(self._due(begun))
+            while (left := begun + pause - time.monotonic()) > 0:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), left)
+                    self._wake.clear()
+                new, self._new = self._new, []
+                await self._look_up_all([one for one in new if (seen := self._seen.get(one)) and not seen.is_known])
 
-    async def _round(self, now: float) -> None:
-        """Who was not seen since the last look is forgotten; while the source is away, all stay who they were."""
-        due = [user_id for user_id, seen in self._seen.items() if seen.due <= now]
-        for user_id in [one for one in due if not self._seen[one].in_use]:
+    def _due(self, now: float) -> list[str]:
+        """Who was not seen since the last look is not asked about, and forgotten unless that would undo something."""
+        due = [(user_id, seen) for user_id, seen in self._seen.items() if seen.due <= now]
+        for user_id in [user_id for user_id, seen in due if not (seen.in_use or seen.differs)]:
             del self._seen[user_id]
-        waiting = [user_id for user_id in due if user_id in self._seen]
+        return [user_id for user_id, seen in due if seen.in_use]
+
+    async def _look_up_all(self, waiting: list[str]) -> None:
+        """While the source is away, all stay who they were."""
         for at in range(0, len(waiting), _AT_ONCE):
             part = waiting[at : at + _AT_ONCE]
             if not all(await asyncio.gather(*map(self._look_up, part))):
@@ -82,17 +112,17 @@ class ActiveUsers:
         """False: the source is away."""
         asked = self._seen.get(user_id)
         try:
-            found = await self._source.get(user_id)
-        except (SourceUnavailable, Busy) as error:
-            if not self._is_away:
-                cause = error.cause if isinstance(error, SourceUnavailable) else "too many wait"
-                log.warning(
-                    "users cannot be looked up again", extra={"fields": {"source": self._source.name, "cause": cause}}
-                )
-            self._is_away = True
+            with self._outages.noted(self._source.name):
+                found = await self._source.get(user_id)
+        except (SourceUnavailable, Busy):
             return False
-        self._is_away = False
-        if self._seen.get(user_id) is asked is not None:  # else: signed in meanwhile
-            known = asked.now if asked.now == found else found  # the same object as long as nothing changes
-            self._seen[user_id] = _Seen(known, time.monotonic() + self._source.recheck, in_use=False)
+        if asked is not None and self._seen.get(user_id) is asked:  # else: signed in meanwhile
+            same = asked.now == found
+            known = asked.now if same else found  # the same object as long as nothing changes
+            gone = asked.gone + 1 if found is None else 0
+            due = time.monotonic() + self._source.recheck
+            differs = asked.differs or not same
+            self._seen[user_id] = _Seen(found or asked.user, known, due, gone == 1, differs=differs, gone=gone)
+            if gone == _SURELY_GONE:
+                self.on_gone(asked.user)
         return True

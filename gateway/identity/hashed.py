@@ -57,6 +57,13 @@ class HashedSource(RemoteSource, ABC):
             await self._strengthen(found, password)
         return found.identity
 
+    async def confirm(self, user: Identity, found: Found | None, password: str) -> bool:
+        """The same hash, or one that the password fits: a weak one has been replaced at this sign-in."""
+        now = await self._active(user.id)
+        if found is None or now is None or now.identity.generation > user.generation:
+            return False
+        return now.secret == found.secret or await self._checker.fits(now.secret, password)
+
     async def get(self, user_id: str) -> Identity | None:
         """As it is stored now."""
         found = await self._active(user_id)
@@ -87,7 +94,10 @@ class HashedSource(RemoteSource, ABC):
         except SettingsError as error:
             log.error("a password could not be changed: %s", told(error))
             return NotChanged.IMPOSSIBLE
-        return NotChanged.WRONG if changed is None else changed
+        if changed is None:
+            return NotChanged.WRONG
+        self._strengthen_from = 0.0  # it can be written
+        return changed
 
     async def _active(self, user_id: str) -> Found | None:
         found = await self.find_by_id(user_id)

@@ -131,6 +131,8 @@ class HtpasswdUsers(HashedSource):
         now = {user_id: self._identity(user_id, entry) for user_id, entry in entries.items() if not entry.disabled}
         before = self._known
         self._known = {user_id: old if (old := before.get(user_id)) == new else new for user_id, new in now.items()}
+        for user_id in before.keys() - now.keys():
+            self.on_gone(before[user_id])
 
     def _identity(self, user_id: str, entry: HtpasswdEntry) -> Identity:
         return Identity(user_id, entry.username, usertype=self._usertype, groups=entry.groups, source=self.name)

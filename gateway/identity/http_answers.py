@@ -155,16 +155,21 @@ class Pointers:
         texts = (self.id, self.username, self.name, self.email, self.usertype, self.groups)
         return any(text.startswith("/") for text in texts)
 
+    def as_asked(self, login: str) -> str:
+        """The name to ask with: as it was typed, or, where it is all that will be known of him, in canonical form. Else one who
+        has the account ``Admin`` of an application that minds the case would be ``admin`` here."""
+        return login.strip() if self.id or self.username else canonical(login)
+
     def identity(self, answer: Answer, login: str, source: str) -> Identity:
         """Who has signed in as ``login``. What is not in the answer follows from that, in its canonical form: two spellings
-        are one user.
+        are one user. A name from the answer counts as it is: to an application ``Admin`` and ``admin`` may be two people.
 
         :raises SourceUnavailable: the id or the name is promised, and not there or no text.
         """
         document = answer.document() if self.need_json else {}
         name = canonical(login)
         username = _needed(self.username, document) if self.username else name
-        user_id = _needed(self.id, document) if self.id else canonical(username)
+        user_id = _needed(self.id, document) if self.id else username
         found = Identity(user_id, username, source=source)
         return self._completed(found, document)
 

@@ -85,8 +85,9 @@ class HttpUsers(RemoteSource):
         return None
 
     async def verify(self, found: Found | None, login: str, password: str) -> Identity | None:
-        """Asks with the name as it was typed: the application may tell capitals apart. Who that is follows from its answer."""
-        call, typed = self._sign_in, login.strip()
+        """Who it is follows from the answer."""
+        call = self._sign_in
+        typed = call.identity.as_asked(login)
         if not canonical(typed) or not is_plain(typed) or not is_plain(password):
             return None  # what ends a text for some languages: they would check another name than this one
         fields = {**call.extra, call.username_field: typed, call.password_field: password}

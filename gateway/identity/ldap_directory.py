@@ -58,8 +58,8 @@ class Directory:
         self._idle: list[tuple[float, LdapLink]] = []
         self._failed: dict[Address, float] = {}
         self._refused: tuple[float, str] = (0.0, "")
-        self._said = ""
-        self._is_away = False
+        self._away = ""
+        """Why, since it cannot be reached; empty: it can."""
         self._is_tried = False
         self._is_closed = False
 
@@ -86,13 +86,14 @@ class Directory:
                 code = await self._bind(link, dn, password)
             except SourceUnavailable as error:
                 raise self._trouble(error) from error
-            self._is_away = False
+            self._away = ""
             link.close()
+        if code != LDAPResultCode.SUCCESS and not is_refused(code):
+            why = f"it cannot say whether a password is right ({int(code)} {code.name})"
+            raise SourceUnavailable(f"{link.address}: {why}")
         if code not in (LDAPResultCode.SUCCESS, LDAPResultCode.INVALID_CREDENTIALS):
             log.info("the directory of %s does not sign %r in: %d %s", self._name, dn, code, code.name)
-        if code == LDAPResultCode.SUCCESS or is_refused(code):
-            return code == LDAPResultCode.SUCCESS
-        raise self._trouble(SourceUnavailable(f"it cannot say whether a password is right ({int(code)} {code.name})"))
+        return code == LDAPResultCode.SUCCESS
 
     def close(self) -> None:
         """Of the kept connections; none is kept any more."""
@@ -125,7 +126,7 @@ class Directory:
         who sign in by another source need not wait for this one.
         """
         self._look_whether_away()
-        is_trial = self._is_tried = self._is_away
+        is_trial = self._is_tried = bool(self._away)
         try:
             yield
         finally:
@@ -133,19 +134,18 @@ class Directory:
                 self._is_tried = False
 
     def _look_whether_away(self) -> None:
-        if self._is_away and self._is_tried:
-            raise SourceUnavailable(self._said)
+        if self._away and self._is_tried:
+            raise SourceUnavailable(self._away)
 
     async def _search(self, link: LdapLink, question: Question) -> list[Entry]:
         """The connection is kept if all went well."""
         try:
             entries = await link.search(question, self._access.timeout)
         except SourceUnavailable as error:
-            self._note(link, error)
             link.close()
-            raise
+            raise self._noted(link, error) from error
         self._idle.append((time.monotonic(), link))
-        self._is_well()
+        self._away = ""
         if self._is_closed:
             self.close()
         return entries
@@ -154,12 +154,13 @@ class Directory:
         try:
             return await link.bind(dn, password, self._access.timeout)
         except LinkFailed as error:
-            self._note(link, error)
-            raise
+            raise self._noted(link, error) from error
 
-    def _note(self, link: LdapLink, error: SourceUnavailable) -> None:
+    def _noted(self, link: LdapLink, error: SourceUnavailable) -> SourceUnavailable:
+        """The same error with the server's name. One that failed is asked after the others."""
         if isinstance(error, LinkFailed):
             self._failed[link.address] = time.monotonic()
+        return type(error)(f"{link.address}: {error.cause}")
 
     def _take_idle(self) -> LdapLink | None:
         """The one that was used last: those that nobody needs grow old."""
@@ -181,7 +182,7 @@ class Directory:
         code = await self._bind(link, self._access.dn, self._access.password)
         if code != LDAPResultCode.SUCCESS:
             link.close()
-            cause = f"{link.address} refuses bind_dn with its password ({int(code)} {code.name})"
+            cause = f"{link.address}: it refuses bind_dn with its password ({int(code)} {code.name})"
             self._refused = (time.monotonic() + _PAUSE, cause)
             raise SourceUnavailable(cause)
         return link
@@ -201,14 +202,7 @@ class Directory:
         return time.monotonic() - self._failed.get(address, -math.inf) < _REST
 
     def _trouble(self, error: SourceUnavailable) -> SourceUnavailable:
-        """The error to raise; the log hears of the same trouble once."""
-        self._is_away = self._is_away or isinstance(error, LinkFailed)
-        if error.cause != self._said:
-            log.error("the directory of %s cannot be asked: %s", self._name, error.cause)
-        self._said = error.cause
+        """The error to raise: whoever gets it need not know of links."""
+        if self._away or isinstance(error, LinkFailed):
+            self._away = error.cause
         return SourceUnavailable(error.cause)
-
-    def _is_well(self) -> None:
-        if self._said:
-            log.warning("the directory of %s answers again", self._name)
-        self._said, self._is_away = "", False

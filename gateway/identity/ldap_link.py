@@ -189,7 +189,7 @@ class LdapLink(asyncio.Protocol):
         code = done.result.result_code
         is_cut = code == LDAPResultCode.SIZE_LIMIT_EXCEEDED and len(entries) >= question.limit
         if code != LDAPResultCode.SUCCESS and not is_cut:
-            raise SourceUnavailable(f"the directory refuses a search below {question.base!r} ({_words(done)})")
+            raise SourceUnavailable(f"it refuses a search below {question.base!r} ({_words(done)})")
         return entries
 
     async def _ask(self, seconds: float) -> list[LDAPMessage]:

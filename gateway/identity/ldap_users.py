@@ -83,7 +83,8 @@ class LdapUsers(RemoteSource):
         entry = self._only(await self._ask(wanted))
         active = entry
         if self._search.disabled is not None:  # asked for unknown users, too
-            active = self._only(await self._ask(self._active(wanted)))
+            found = await self._ask(self._active(wanted))
+            active = found[0] if len(found) == 1 else None  # of several, _only has told
         if entry is None or not is_called(entry, self._login_attributes, canonical(login)):
             return None
         user = self._identity(entry)

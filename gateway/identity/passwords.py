@@ -28,7 +28,7 @@ T = TypeVar("T")
 log = logging.getLogger("gateway.identity")
 
 _QUEUE_PER_THREAD = 32
-_REMEMBERED = 64
+_REMEMBERED = 1024
 _NICE = 10
 
 
@@ -38,7 +38,7 @@ class PasswordChecker:
     def __init__(self, threads: int | None = None) -> None:
         count = threads or max(1, min(4, (os.cpu_count() or 2) // 2))
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="password", initializer=_step_back)
-        self._free = count * (1 + _QUEUE_PER_THREAD)
+        self._free = self.places = count * (1 + _QUEUE_PER_THREAD)
         self._nobody, self._reference = _nobodys_hash()
         self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
 

@@ -19,10 +19,11 @@ from typing import Literal, Protocol
 
 from gateway.core.device_cookie import Device
 from gateway.core.identity import Identity
-from gateway.errors import Busy, GatewayError, SourceUnavailable
+from gateway.errors import Busy, GatewayError, SourceUnavailable, Throttled
 from gateway.identity.caller import caller_address
+from gateway.identity.crowd import Crowd
 from gateway.identity.source import NotChanged, canonical
-from gateway.identity.users import Candidates, Users
+from gateway.identity.users import Search, Users, Verified
 
 Outcome = Literal["right", "wrong", "unknown"]
 
@@ -41,6 +42,7 @@ class SignedIn:
 
     user: Identity
     account: str
+    verified: Verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +86,13 @@ class Unthrottled:
 
 
 class SignIn:
-    """``failure_time`` in seconds."""
+    """``failure_time`` in seconds; ``most``: attempts of one network at a time."""
 
-    def __init__(self, users: Users, throttle: Throttle, failure_time: float) -> None:
+    def __init__(self, users: Users, throttle: Throttle, failure_time: float, most: int) -> None:
         self._users = users
         self._throttle = throttle
         self._failure_time = failure_time
+        self._crowd = Crowd(most)
 
     async def attempt(self, login: str, password: str, caller: Caller) -> SignedIn | Failed:
         """The user with this username or e-mail address and password.
@@ -99,42 +102,45 @@ class SignIn:
         :raises SourceUnavailable, StoreUnavailable: nobody can say.
         """
         caller_address.set(caller.address)
-        await self._throttle.enter(caller)
-        started = time.monotonic()
-        candidates, away = await self._users.find(login)
-        known = next((found for _, found in candidates if found is not None), None)
+        with self._crowd.one(caller.address):
+            await self._throttle.enter(caller)
+            return await self._attempt(login, password, caller, time.monotonic())
+
+    async def _attempt(self, login: str, password: str, caller: Caller, started: float) -> SignedIn | Failed:
+        search = await self._users.find(login)
+        known = search.found
         account = account_of(known.identity) if known else canonical(login)
         try:
             await self._throttle.reserve(account, caller)
-            user = await self._verified(candidates, login, password, caller, account, away)
+            verified = await self._verified(search, password, caller, account)
         except GatewayError as error:
             error.about = known.identity if known else None
+            if isinstance(error, Throttled):  # at its own pace a refusal would tell how long the look-up took
+                await self._failed(started)
             raise
-        if user is None:
+        if verified is None:
             await self._failed(started)
             return Failed(known.identity if known else None, known.disabled if known else False)
         await self._throttle.settle(account, caller, "right")
-        return SignedIn(user, account)
+        return SignedIn(verified.user, account, verified)
 
-    async def _verified(
-        self,
-        candidates: Candidates,
-        login: str,
-        password: str,
-        caller: Caller,
-        account: str,
-        away: SourceUnavailable | None,
-    ) -> Identity | None:
+    async def is_confirmed(self, signed_in: SignedIn, password: str) -> bool:
+        """To be asked once the session is open: has nobody changed the password, or shut the account, meanwhile?
+
+        :raises Busy, SourceUnavailable: nobody can say.
+        """
+        return await self._users.confirm(signed_in.verified, password)
+
+    async def _verified(self, search: Search, password: str, caller: Caller, account: str) -> Verified | None:
         try:
-            user = await self._users.verify(candidates, login, password, away)
+            verified = await self._users.verify(search, password)
         except (Busy, SourceUnavailable):
-            # Given back only where no source can have said no: else guesses at one would be free while another is away.
-            asked = len(candidates) + (away is not None)
-            await self._throttle.settle(account, caller, "unknown" if asked == 1 else "wrong")
+            # Given back only where no source has said no: else guesses at one would be free while another is away.
+            await self._throttle.settle(account, caller, "wrong" if search.refused else "unknown")
             raise
-        if user is None:
+        if verified is None:
             await self._throttle.settle(account, caller, "wrong")
-        return user
+        return verified
 
     async def change_password(self, user: Identity, old: str, new: str, caller: Caller) -> Identity | NotChanged:
         """A stolen session must not be a way to guess its password: counted as a sign-in.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -53,8 +54,16 @@ class UserSource(Protocol):
     async def find(self, login: str) -> Found | None:
         """The user with this username or e-mail address, compared by :func:`canonical`; disabled ones, too."""
 
+    on_gone: Callable[[Identity], None]
+    """Told by a source that is :attr:`in_memory` of each user it has lost: removed or disabled. Set by whoever wants to
+    hear."""
+
     async def verify(self, found: Found | None, login: str, password: str) -> Identity | None:
         """The user when the password is his; None for an unknown, disabled or wrong one alike, after the same work."""
+
+    async def confirm(self, user: Identity, found: Found | None, password: str) -> bool:
+        """Is the password that was verified still his, now that the session is open? Somebody may have changed it meanwhile,
+        and ended the sessions that there were."""
 
     async def get(self, user_id: str) -> Identity | None:
         """The user with this id as he is now; None: gone or disabled."""
@@ -90,6 +99,11 @@ class RemoteSource:
     def __init__(self, name: str, recheck: float = 0.0) -> None:
         self.name = name
         self.recheck = recheck
+        self.on_gone: Callable[[Identity], None] = lambda user: None
+
+    async def confirm(self, user: Identity, found: Found | None, password: str) -> bool:
+        """Nothing here says otherwise."""
+        return True
 
     def known(self, user_id: str) -> Identity | None:
         """Nobody."""

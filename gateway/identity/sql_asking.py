@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     column,
+    inspect,
     or_,
     select,
     table,
@@ -37,7 +38,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import quoted_name
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import NullType
+from sqlalchemy.types import NullType, TypeEngine
 
 from gateway.identity.source import canonical
 
@@ -81,6 +82,9 @@ class Asking(Protocol):
     def new_password(self, row: Mapping[str, Any], values: Mapping[str, Any]) -> Executable:
         """Puts ``values`` (password, generation) into this row, if its password is the same still."""
 
+    def type_of(self, connection: Connection, field: str) -> TypeEngine[Any] | None:
+        """Of the column for this, where the database tells: a NULL says nothing about its kind."""
+
 
 class Queries:
     """The operator's own statements; nothing is ever written."""
@@ -105,6 +109,10 @@ class Queries:
         """Never."""
         raise NotImplementedError
 
+    def type_of(self, connection: Connection, field: str) -> TypeEngine[Any] | None:
+        """Not known of a query."""
+        return None
+
 
 class LegacyTable:
     """An existing table. ``columns``: from :data:`FIELDS` to what the table calls them."""
@@ -123,10 +131,10 @@ class LegacyTable:
         self.rows = select(*labelled).limit(MOST_ROWS)
 
     def by_login(self, login: str) -> Sequence[Executable]:
-        """Both columns at once, as far as the database knows small and capital letters."""
-        columns = [self.columns[field] for field in ("username", "email") if field in self.columns]
+        """One column after the other, each with its own limit: many addresses like a username must not hide its owner."""
+        columns = dict.fromkeys(self.columns[field] for field in ("username", "email") if field in self.columns)
         forms = spellings(login)
-        return [self.rows.where(or_(*(_Lowered(each) == _value(form) for each in columns for form in forms)))]
+        return [self.rows.where(or_(*(_Lowered(each) == _value(form) for form in forms))) for each in columns]
 
     def by_id(self, value: Any) -> Executable:
         """By the column for the id, or else for the username."""
@@ -138,6 +146,12 @@ class LegacyTable:
         unchanged = password.is_(None) if old is None else password == _value(old)
         given = {self.columns[field]: _value(value) for field, value in values.items()}
         return update(self.table).where(self._id == _value(row.get("id", row["username"])), unchanged).values(given)
+
+    def type_of(self, connection: Connection, field: str) -> TypeEngine[Any] | None:
+        """As the database describes its table."""
+        name = str(self.columns[field].name).lower()
+        found = inspect(connection).get_columns(self.table.name, schema=self.table.schema)
+        return next((each["type"] for each in found if each["name"].lower() == name), None)
 
     @property
     def _id(self) -> ColumnElement[Any]:

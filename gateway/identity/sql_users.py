@@ -9,8 +9,10 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import Executable
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import Date, DateTime, String, TypeEngine
 
 from gateway.core.identity import Identity
 from gateway.errors import Problem, SettingsError, SourceUnavailable, StoreUnavailable
@@ -51,7 +53,6 @@ class SqlUsers(HashedSource):
         self._asking = asking
         self._told = Told(options.name)
         self._id_form = 0
-        self._keeps_weak = False
 
     async def find(self, login: str) -> Found | None:
         """By username; only then by e-mail address, so that nobody can shut another out with an address like his name."""
@@ -79,7 +80,8 @@ class SqlUsers(HashedSource):
             return None
         values: dict[str, Any] = {"password": self._like(row.raw.get("password"), made)}
         if "generation" in row.raw and not same_password:
-            values["generation"] = _next_generation(row.raw["generation"])
+            old = row.raw["generation"]
+            values["generation"] = _next_generation(await self._nothing() if old is None else old)
         stored = {name: self._as_sent(row.raw[name]) for name in ("id", *_NEEDED) if name in row.raw}
         is_written = await self._write(self._asking.new_password(stored, values), made)
         return await self._after(row, made, values, is_written)
@@ -96,11 +98,6 @@ class SqlUsers(HashedSource):
             return now.identity
         generation = generation_of(values.get("generation", row.raw.get("generation")))
         return replace(row.identity, generation=generation) if is_written else None
-
-    async def _strengthen(self, found: Found, password: str) -> None:
-        """Not again once the table has refused a new hash: the next one would cost as much and be refused, too."""
-        if not self._keeps_weak:
-            await super()._strengthen(found, password)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -160,6 +157,18 @@ class SqlUsers(HashedSource):
         return rows[0] if rows else None
 
     # -- writing
+    async def _nothing(self) -> Any:
+        """Stands for NULL in the column for the generation, but is of its kind."""
+
+        def ask(connection: Connection) -> TypeEngine[Any] | None:
+            return self._asking.type_of(connection, "generation")
+
+        try:
+            kind = await self._database.read(lambda connection: connection.run_sync(ask))
+        except StoreUnavailable as error:
+            raise SourceUnavailable(error.cause) from error
+        return _nothing_of(kind, has_moments=self._database.kind != "sqlite")
+
     async def _write(self, change: Executable, made: str) -> int:
         async def write(connection: AsyncConnection) -> int:
             return int((await connection.execute(change)).rowcount)
@@ -168,7 +177,6 @@ class SqlUsers(HashedSource):
             with _translated(_REFUSED):
                 return await self._database.write(write)
         except _BadInput as error:
-            self._keeps_weak = True
             what = str(error).replace(made, "***")
             raise SettingsError([Problem(self.name, "", f"a new password cannot be written: {what}")]) from error
 
@@ -224,6 +232,17 @@ def _is_the_drivers(cause: Any) -> bool:
 def _is_storable(text: str) -> bool:
     """PostgreSQL has no NUL in a text, and no database a lone surrogate. Nobody has such a name, nor one as long."""
     return len(text) <= _MAX_LOGIN and not any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text)
+
+
+def _nothing_of(kind: TypeEngine[Any] | None, *, has_moments: bool) -> Any:
+    """SQLite has moments as texts."""
+    if isinstance(kind, DateTime | Date) and not has_moments:
+        return "never"
+    if isinstance(kind, DateTime):
+        return datetime.min.replace(tzinfo=UTC if kind.timezone else None)
+    if isinstance(kind, Date):
+        return date.min
+    return "" if isinstance(kind, String) else 0
 
 
 def _next_generation(old: Any) -> Any:

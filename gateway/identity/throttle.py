@@ -40,12 +40,8 @@ class CountingThrottle:
         await self._reserve([self._door(caller)])
 
     async def reserve(self, account: str, caller: Caller) -> None:
-        """Counts an attempt at this account; one that has to wait gives back what :meth:`enter` counted."""
-        try:
-            await self._reserve(self._counters(account, caller))
-        except Throttled:
-            await self._throttles.settle([self._door(caller)], success=False)
-            raise
+        """Counts an attempt at this account. What :meth:`enter` counted stays when it has to wait: it has cost a look-up."""
+        await self._reserve(self._counters(account, caller))
 
     async def settle(self, account: str, caller: Caller, outcome: Outcome) -> None:
         """Once for each :meth:`reserve` that returned."""

@@ -88,7 +88,9 @@ class FileUsers(HashedSource):
         await self._watched.refresh()
 
     def _take_over(self, table: UserTable) -> None:
-        self._known = identities(table, self.name, self._known)
+        before, self._known = self._known, identities(table, self.name, self._known)
+        for user_id in before.keys() - self._known.keys():
+            self.on_gone(before[user_id])
 
 
 class UsersFile:

@@ -129,32 +129,49 @@ def table_of(path: Path, document: CommentedMap, stamp: Stamp, *, legacy: bool) 
 
 
 def _entry(row: Any, where: str, number: int, problems: list[Problem], legacy: bool) -> UserEntry | None:
-    try:
-        entry = UserEntry.model_validate(row if isinstance(row, str) else dict(row or {}))
-    except (ValidationError, TypeError, ValueError) as error:
-        found = error.errors() if isinstance(error, ValidationError) else [{"loc": (), "msg": "not a user"}]
-        for one in found:
-            key = ".".join(map(str, ("users", number, *one["loc"])))
-            problems.append(Problem(where, key, _words(one)))
+    if not isinstance(row, Mapping | None):
+        problems.append(Problem(where, f"users.{number}", "not a user"))
         return None
-    wrong = what_is_wrong_with_hash(entry.password, legacy)
+    given = dict(row or {})
+    found, stored = what_is_wrong_with(given), given.get("password")
+    entry = None if found else UserEntry.model_validate(given)
+    wrong = what_is_wrong_with_hash(stored, legacy) if isinstance(stored, str) and stored else None
     if wrong is not None:
-        problems.append(Problem(where, f"users.{number}.password", f"{wrong}; use: gateway users passwd"))
+        found.append(("password", f"{wrong}; use: gateway users passwd"))
+    problems += [Problem(where, f"users.{number}.{key}", what) for key, what in found]
     return entry
+
+
+def what_is_wrong_with(row: Mapping[Any, Any]) -> list[tuple[str, str]]:
+    """Each field of a user that is not as it must be, and why; the hash is looked at elsewhere."""
+    try:
+        UserEntry.model_validate(dict(row))
+    except ValidationError as error:
+        return [(".".join(map(str, one["loc"])), _words(one)) for one in error.errors()]
+    return []
+
+
+_WORDS = {
+    "missing": "is needed",
+    "extra_forbidden": "there is no such field",
+    "invalid_key": "there is no such field",
+    "string_type": "must be a text; put a number in quotes",
+    "string_unicode": "must be a text; half a character is none",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must not be longer than {max_length} characters",
+    "tuple_type": "must be a list: lines that begin with a dash, or [one, two]",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "greater_than_equal": "must not be negative",
+    "less_than_equal": "must be at most {le}",
+}
 
 
 def _words(one: Any) -> str:
     """pydantic's finding as a person would say it."""
-    known = {
-        "missing": "is needed",
-        "extra_forbidden": "there is no such field",
-        "string_type": "must be a text",
-        "string_too_short": "must not be empty",
-        "int_type": "must be a whole number",
-        "greater_than_equal": "must not be negative",
-    }
-    said = str(one["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
-    return known.get(one.get("type", ""), said)
+    known = _WORDS.get(one["type"])
+    return known.format(**one.get("ctx", {})) if known else str(one["msg"]).removeprefix("Value error, ")
 
 
 def _index(by_login: dict[str, UserEntry], entry: UserEntry, where: str, problems: list[Problem]) -> None:

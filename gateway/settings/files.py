@@ -88,6 +88,8 @@ def check_named_files(data: dict[str, Any], checks: Checks) -> None:
     audit = log.get("audit") if isinstance(log := data.get("log"), dict) else None
     if isinstance(audit, str) and audit.startswith("/") and not Path(audit).parent.is_dir():
         checks.add(("log", "audit"), f"there is no folder {Path(audit).parent}")
+    elif isinstance(audit, str) and audit.startswith("/") and Path(audit).is_dir():
+        checks.add(("log", "audit"), f"{audit} is a folder; give the path of a file")
     redis = data.get("redis")
     named = [((*loc, name), part.get(name)) for loc, part in _listed_sources(data) for name in _FILES_OF_USERS]
     if isinstance(redis, dict):

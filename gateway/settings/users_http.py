@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from gateway.settings.users_ldap import is_loopback
 from gateway.settings.values import SecondsOrNone, ShortSeconds, Slice, Whole, is_token
 
 _POINTER = re.compile(r"(/([^~/]|~[01])*)+")
@@ -50,6 +51,13 @@ def _check_url(value: str) -> str:
     if not fits or "@" in parts.netloc or parts.fragment or not re.fullmatch(r"[!-~]+", value):
         raise ValueError("must be http://HOST[:PORT]/PATH or https://…, in ASCII, without a user and without #")
     return value
+
+
+def _is_in_the_clear(url: str) -> bool:
+    """A name without a dot is taken for a container beside this one."""
+    host = urlsplit(url).hostname or ""
+    is_elsewhere = "." in host or ":" in host
+    return url.lower().startswith("http:") and is_elsewhere and not is_loopback(url)
 
 
 def _check_pointers(pointers: dict[str, Value]) -> dict[str, Value]:
@@ -177,6 +185,12 @@ class HttpUsersSettings(Slice):
         False, description="true: tell the application the person's address (X-Forwarded-For)."
     )
     ca_file: Path | None = Field(None, description="Certificates to trust for https://, instead of the system's.")
+
+    @property
+    def in_the_clear(self) -> list[str]:
+        """Which addresses anybody on the way can read and answer for: ``http://`` to another host."""
+        given = {"url": self.url, "lookup.url": self.lookup.url if self.lookup else ""}
+        return [setting for setting, url in given.items() if _is_in_the_clear(url)]
 
     @field_validator("url")
     @classmethod

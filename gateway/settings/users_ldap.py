@@ -13,6 +13,10 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 from gateway.settings.values import Seconds, ShortSeconds, Slice, Whole, Words
 
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+")  # RFC 4512 §2.5
+_RDN = rf"\s*(?:{_ATTRIBUTE.pattern})\s*=(?:[^\\,+]|\\.)+"
+_DN = re.compile(rf"{_RDN}(?:[,+]{_RDN})*", re.DOTALL)  # RFC 4514 §3, and laxer: the directory has the last word
+_AD_LOGIN = re.compile(r"[^@\\=,]+@[^@\\=,]+|[^@\\=,]+\\[^@\\=,]+")  # [MS-ADTS] §5.1.1.1.1: user@domain, DOMAIN\user
+_HOLE = re.compile(r"\{([a-z_]+)\}")
 _PORTS = {"ldap": 389, "ldaps": 636}
 
 
@@ -28,6 +32,24 @@ def _check_filter(value: str) -> str:
     return value
 
 
+def _check_holes(value: str | None, *known: str) -> str | None:
+    for name in _HOLE.findall(value or ""):
+        if name not in known:
+            may = " and ".join(f"{{{one}}}" for one in known) or "nothing"
+            raise ValueError(f"{{{name}}} is nothing that can be filled in here: {may} can")
+    return value
+
+
+def _check_dn(value: str) -> str:
+    if not _DN.fullmatch(value):
+        raise ValueError("must be a name in the directory, like ou=people,dc=example,dc=org")
+    return value
+
+
+def _check_bind_dn(value: str) -> str:
+    return value if _AD_LOGIN.fullmatch(value) else _check_dn(value)
+
+
 def _check_url(value: str) -> str:
     try:
         parts = urlsplit(value)
@@ -41,7 +63,8 @@ def _check_url(value: str) -> str:
 
 Attribute = Annotated[str, AfterValidator(_check_attribute)]
 Filter = Annotated[str, Field(max_length=4096), AfterValidator(_check_filter)]
-Name = Annotated[str, Field(min_length=1, max_length=1024)]
+Name = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_check_dn)]
+BindName = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_check_bind_dn)]
 
 
 class LdapAttributes(Slice):
@@ -71,6 +94,11 @@ class LdapGroups(Slice):
     )
     name: Attribute = Field("cn", description="Attribute that is a group's name.")
 
+    @field_validator("filter")
+    @classmethod
+    def _check_filled(cls, value: str | None) -> str | None:
+        return _check_holes(value, "dn", "username")
+
 
 class LdapUsersSettings(Slice):
     """Users in a directory (LDAP, Active Directory)."""
@@ -86,7 +114,7 @@ class LdapUsersSettings(Slice):
         None, description="TLS for ldap:// before anything is said; left out: true, except on this machine."
     )
     ca_file: Path | None = Field(None, description="Certificates to trust instead of the system's.")
-    bind_dn: Name | None = Field(
+    bind_dn: BindName | None = Field(
         None, description="The entry as which the gateway searches; left out: it searches as nobody."
     )
     bind_password_file: Path | None = Field(None, description="File that holds the password of bind_dn.")
@@ -146,7 +174,12 @@ class LdapUsersSettings(Slice):
     def _check_login(cls, value: str | None) -> str | None:
         if value is not None and "{login}" not in value:
             raise ValueError("must have {login}, which is what was typed")
-        return value
+        return _check_holes(value, "login")
+
+    @field_validator("disabled_filter")
+    @classmethod
+    def _check_disabled(cls, value: str | None) -> str | None:
+        return _check_holes(value)
 
     @property
     def search_filter(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from gateway.errors import SourceUnavailable, StoreUnavailable, UpstreamError
+from gateway.errors import StoreUnavailable, UpstreamError
 
 log = logging.getLogger("gateway.failures")
 _EVERY_SECONDS = 10.0
@@ -18,7 +18,7 @@ class Failures:
     def __init__(self) -> None:
         self._told: dict[tuple[str, str], float] = {}
 
-    def note(self, error: StoreUnavailable | SourceUnavailable | UpstreamError, route: str = "") -> None:
+    def note(self, error: StoreUnavailable | UpstreamError, route: str = "") -> None:
         """Tells the cause, unless the same was told just now."""
         key, now = (error.reason.code, route), time.monotonic()
         if now - self._told.get(key, -_EVERY_SECONDS) < _EVERY_SECONDS:

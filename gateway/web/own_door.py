@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import web
 
 from gateway.core.refusals import refuse, refuse_for
-from gateway.errors import GatewayError, SourceUnavailable, StoreUnavailable, UpstreamError
+from gateway.errors import GatewayError, StoreUnavailable, UpstreamError
 from gateway.telemetry.failures import Failures
 from gateway.web.answers import Answers
 from gateway.web.endpoint import MethodNotAllowed
@@ -44,7 +44,7 @@ class OwnDoor:
             return self._answers.refusal(request, refuse(state.head, self._answers.site, "internal_error"))
 
     def _failed(self, request: web.Request, state: RequestState, error: GatewayError) -> web.Response:
-        if isinstance(error, StoreUnavailable | SourceUnavailable | UpstreamError):
+        if isinstance(error, StoreUnavailable | UpstreamError):
             self._failures.note(error, state.line.route)
         response = self._answers.refusal(request, refuse_for(state.head, self._answers.site, error))
         if isinstance(error, MethodNotAllowed):

@@ -206,8 +206,11 @@ async def test_a_store_that_is_away_is_noted_with_whose_sign_in_it_failed(
 
 
 async def test_a_log_that_cannot_be_written_fails_no_request(make: Make, trail: Trail) -> None:
-    trail.file.mkdir()
     gateway = await make()
+    await gateway.sign_in(ALICE)
+    await trail.until(1)
+    trail.file.unlink()
+    trail.file.mkdir()
     assert (await gateway.get("/orders", cookie=await gateway.sign_in(ALICE))).status == 200
     trail.file.rmdir()
     await gateway.sign_in(ALICE)
@@ -391,6 +394,7 @@ def test_a_command_writes_beside_its_answer_where_the_audit_log_is_stdout(tmp_pa
         ("", "log.audit: must be off, stdout, or the whole path of a file, from /"),
         ("stderr", "log.audit: must be off, stdout, or the whole path of a file, from /"),
         ("/no/such/folder/audit.jsonl", "log.audit: there is no folder /no/such/folder"),
+        ("/tmp", "log.audit: /tmp is a folder; give the path of a file"),
     ],
 )
 def test_a_place_that_cannot_be_is_named(audit: str, said: str) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 import pytest
 from aiohttp import ClientResponse
 
+from gateway.commands.check import warnings_of
 from gateway.errors import SettingsError
 from tests.behaviour.listener_lab import certificates
 from tests.conftest import MakeGateway
@@ -188,7 +189,7 @@ async def test_two_spellings_of_a_name_are_one_user(make: Make, legacy: LegacyAp
         await user_of(await try_to_sign_in(gateway, {**RIGHT, "username": n})) for n in ("alice", "ALICE", " Alice ")
     ]
     assert {(user["id"], user["username"], user["usertype"]) for user in users} == {("alice", "alice", "staff")}
-    assert [fields_of(request)["user"] for request in legacy.requests] == ["alice", "ALICE", "Alice"]  # as it was typed
+    assert [fields_of(request)["user"] for request in legacy.requests] == ["alice"] * 3  # that is all that is known
 
 
 async def test_the_application_may_say_who_a_name_belongs_to(make: Make) -> None:
@@ -228,7 +229,7 @@ async def test_users_of_a_file_and_of_an_application_stand_beside_each_other(
     "text", ["a&pass=x", "a=b", "%00", "a+b", 'q"\\', "' OR 1=1 --", "爱丽丝", "é\u0301🙂", "<b>", "{id}", ";"]
 )
 async def test_metacharacters_arrive_as_they_were_typed(text: str, form: str, make: Make, legacy: LegacyApp) -> None:
-    gateway = await make(format=form)
+    gateway = await make(format=form, identity=IDENTITY)
     assert await reason_of(await try_to_sign_in(gateway, {"username": text, "password": f"p{text}"})) == BAD
     assert fields_of(legacy.last) == {"user": text, "pass": f"p{text}"}
 
@@ -470,6 +471,30 @@ async def test_without_a_lookup_sessions_go_on_and_check_says_so(
     done = await asyncio.to_thread(run_gateway, "check", "--config", str(config))
     assert done.returncode == 0, done.stderr
     assert "warning: users.0 has no lookup.url" in done.stderr
+    assert done.stderr.count("warning:") == 1  # http:// to this machine is none
+
+
+@pytest.mark.parametrize(
+    ("url", "is_in_the_clear"),
+    [
+        ("http://app.example.org/in", True),
+        ("HTTP://APP.EXAMPLE.ORG/in", True),
+        ("http://10.0.0.5:8000/in", True),
+        ("http://[fd00::5]:8000/in", True),
+        ("http://127.0.0.1.example.org/in", True),
+        ("https://app.example.org/in", False),
+        ("http://127.0.0.2:8000/in", False),
+        ("http://[::1]:8000/in", False),
+        ("http://localhost/in", False),
+        ("http://app:8000/in", False),
+    ],
+)
+def test_passwords_in_the_clear_to_another_host_are_warned_of(url: str, is_in_the_clear: bool) -> None:
+    lookup = {"url": f"{url}/{{id}}"}
+    users = [{"source": "http", "url": url, "success": {"status": 200}, "lookup": lookup}]
+    settings = make_settings("redis://127.0.0.1:1", "http://127.0.0.1:1", users=users)
+    told = [text for text in warnings_of(settings) if "is http://" in text]
+    assert [text.split()[0] for text in told] == ["users.0.url", "users.0.lookup.url"] * is_in_the_clear
 
 
 async def test_a_password_of_the_application_is_not_changed_here(make: Make) -> None:

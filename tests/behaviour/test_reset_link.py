@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -478,3 +482,37 @@ def test_no_log_holds_the_link_and_the_audit_log_says_that_there_was_one(tmp_pat
     for written in (gateway.output, lines, made.stderr):
         assert token not in written
         assert NEW not in written
+
+
+def test_a_link_for_somebody_with_an_unreadable_hash_says_whose_it_is_and_where(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "u.db")) as database, database:
+        database.execute("CREATE TABLE people (id TEXT, username TEXT, password TEXT)")
+        database.execute("INSERT INTO people VALUES ('1', 'eve', 'no-hash')")
+    columns = "{id: id, username: username, password: password}"
+    source = f"[{{source: sql, url: 'sqlite:///u.db', table: people, writable: true, columns: {columns}}}]"
+    made = run_gateway("users", "reset-link", "eve", "--config", str(config_file(tmp_path, users=source)))
+    assert made.returncode == 0, made.stderr
+    assert "eve of sql:people: a stored password hash is of no kind that is read here" in made.stderr
+    assert "no-hash" not in made.stderr
+
+
+def test_a_link_for_a_users_file_that_cannot_be_written_is_made_with_a_warning(short_folder: Path) -> None:
+    (short_folder / "users.yaml").write_text(SHIPPED)
+    config = config_file(short_folder)
+    assert "will not work" not in _reset_link_as_nobody_special(config, 0o777)
+    assert "the link will not work" in _reset_link_as_nobody_special(config, 0o555)
+
+
+def _reset_link_as_nobody_special(config: Path, mode: int) -> str:
+    """Standard error. Root makes a link first, so that everything is imported: others may not be able to read this Python."""
+    config.parent.chmod(mode)
+    script = (
+        "import os; from gateway.cli import cli\n"
+        "if os.getuid() == 0: cli(standalone_mode=False); os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "cli()"
+    )
+    command = [sys.executable, "-c", script, "users", "reset-link", "alice", "--config", str(config)]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    config.parent.chmod(0o700)
+    assert made.returncode == 0, made.stderr
+    return made.stderr

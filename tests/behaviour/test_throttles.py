@@ -107,7 +107,8 @@ async def test_a_crowd_passes_no_limit(make_gateway: MakeGateway, backend: Recor
             return response.status
 
     found = await asyncio.gather(*(one() for _ in range(100)))
-    assert (found.count(401), found.count(429)) == (5, 95)
+    assert found.count(401) == 5
+    assert set(found) == {401, 429, 503}, "more at once than one address may have under way"
 
 
 async def test_a_right_password_forgives_mistakes_but_buys_no_guesses_at_others(

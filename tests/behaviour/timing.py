@@ -29,7 +29,7 @@ def rank_z(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 async def taken(
-    kinds: Mapping[str, Callable[[], Awaitable[None]]], *, rounds: int, lanes: int = 6
+    kinds: Mapping[str, Callable[[], Awaitable[None]]], *, rounds: int, lanes: int = 12
 ) -> dict[str, list[float]]:
     """Seconds that each kind took, ``rounds`` times each, in an order that changes from round to round."""
     seconds: dict[str, list[float]] = {name: [] for name in kinds}

@@ -94,12 +94,13 @@ async def sign_in(source: UserSource, login: str, password: str) -> Identity | N
 
 
 async def sign_in_anywhere(users: Users, login: str, password: str) -> Identity | None:
-    candidates, away = await users.find(login)
-    return await users.verify(candidates, login, password, away)
+    verified = await users.verify(await users.find(login), password)
+    return verified.user if verified else None
 
 
-def somebody(user_id: str, generation: int = 0, source: str = "file:users") -> Identity:
-    return Identity(user_id, user_id, source=source, generation=generation)
+def somebody(user_id: str, generation: int = 0, source: str = "file:users", name: str = "") -> Identity:
+    username = name or {"a1": "alice"}.get(user_id, user_id)
+    return Identity(user_id, username, source=source, generation=generation)
 
 
 # -- who is current
@@ -109,6 +110,8 @@ CURRENT = {
     "the password was changed since": (somebody("bob", 3), False),
     "changed by another worker, not noticed here yet": (somebody("bob", 5), True),
     "gone": (somebody("dora"), False),
+    "another name under the same id: perhaps somebody else": (somebody("a1", name="bob"), False),
+    "another spelling of the name": (somebody("a1", name="ＡＬＩＣＥ"), True),
     "the username is not the id": (somebody("alice"), False),
     "disabled": (somebody("carol"), False),
     "of a source no longer configured": (somebody("a1", source="file:others"), False),
@@ -175,6 +178,104 @@ async def test_users_who_are_not_active_are_looked_up_no_more() -> None:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.3)
         assert source.asked <= 2
+        assert users.as_now(somebody("x", 7, "elsewhere")) == somebody("x", 7, "elsewhere")
+    finally:
+        watching.cancel()
+
+
+async def test_a_newer_password_that_was_taken_back_ends_its_sessions_after_a_moment(source: FileUsers) -> None:
+    """A users file from the backup: until another process could have noticed, the newer one is right."""
+    now = 0.0
+    users = Users([source], clock=lambda: now)
+    ahead = somebody("bob", 5)
+    assert users.as_now(ahead) is ahead
+    now = 4.9
+    assert users.as_now(ahead) is ahead
+    now = 5.1
+    assert users.as_now(ahead) is None
+
+
+async def test_who_is_gone_for_sure_is_told_once_and_who_comes_back_is_not() -> None:
+    """A table that is filled anew is empty for a moment: refused then, and told only when it stays so."""
+    before = somebody("x", 0, "elsewhere")
+    source = Elsewhere(before, recheck=0.2)
+    users, told = Users([source]), list[Identity]()
+    users.tell_gone(told.append)
+    watching = asyncio.create_task(users.watch())
+
+    async def becomes(expected: Identity | None) -> None:
+        async with asyncio.timeout(10):
+            while users.as_now(before) != expected:
+                await asyncio.sleep(0.005)
+
+    try:
+        source.user = None
+        await becomes(None)
+        source.user = before
+        await becomes(before)
+        assert told == []
+        source.user = None
+        await becomes(None)
+        async with asyncio.timeout(10):
+            while not told:
+                await asyncio.sleep(0.01)
+        asked = source.asked
+        async with asyncio.timeout(10):
+            while source.asked < asked + 2:
+                users.as_now(before)
+                await asyncio.sleep(0.01)
+        assert told == [before]
+    finally:
+        watching.cancel()
+
+
+async def test_users_of_a_file_who_stay_removed_or_disabled_are_told(source: FileUsers, path: Path) -> None:
+    told: list[Identity] = []
+    users = Users([source])
+    users.tell_gone(told.append, 0.3)
+    edited = FILE.replace("- username: alice", "- username: dora").replace("id: a1", "id: d1")
+    for text in (edited, FILE, edited.replace("generation: 4", "disabled: true")):  # the first was a mistake
+        path.write_text(text)
+        settle(path)
+        await source.refresh()
+        assert (users.as_now(somebody("a1")) is None) is (text is not FILE)
+        if text is FILE:
+            await asyncio.sleep(0.5)
+            assert [user.id for user in told] == ["d1"]
+    await until(lambda: len(told) == 3)
+    assert {user.id for user in told} == {"d1", "a1", "bob"}
+
+
+@pytest.mark.parametrize(
+    "now", [None, Identity("x", "x", usertype="former", source="elsewhere")], ids=["gone", "other"]
+)
+async def test_what_changed_is_not_forgotten_when_its_user_does_nothing_for_a_while(now: Identity | None) -> None:
+    """Else his session would have its old rights back, until it is looked up again (P60)."""
+    before = somebody("x", 0, "elsewhere")
+    source = Elsewhere(before, recheck=0.02)
+    users = Users([source])
+    watching = asyncio.create_task(users.watch())
+    try:
+        source.user = now
+        users.as_now(before)
+        async with asyncio.timeout(10):
+            while users.as_now(before) == before:
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.3)  # fifteen times the time after which it would be forgotten
+        assert users.as_now(before) == now
+    finally:
+        watching.cancel()
+
+
+async def test_who_is_seen_for_the_first_time_is_looked_up_at_once() -> None:
+    """By a process that has just been started, say: not after a share of ``recheck``."""
+    source = Elsewhere(None, recheck=3600.0)
+    users = Users([source])
+    watching = asyncio.create_task(users.watch())
+    try:
+        async with asyncio.timeout(10):
+            while users.as_now(somebody("x", 7, "elsewhere")) is not None:
+                await asyncio.sleep(0.005)
     finally:
         watching.cancel()
 
@@ -345,7 +446,7 @@ GENERATIONS = {
     "true": ("true", "must be a whole number"),
     "nothing": ("", "must be a whole number"),
     "a list": ("[1]", "must be a whole number"),
-    "more than JSON keeps": ("9007199254740992", "must be less than or equal to"),
+    "more than JSON keeps": ("9007199254740992", "must be at most"),
 }
 
 

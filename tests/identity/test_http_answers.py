@@ -179,9 +179,18 @@ def test_without_pointers_the_typed_name_in_its_canonical_form_is_who_it_is(type
     )
 
 
-def test_an_id_that_follows_from_a_name_in_the_answer_is_canonical() -> None:
-    echoed = [Pointers(username="/u").identity(said(200, {"u": name}), name, "app").id for name in ("Alice", "alice")]
-    assert echoed == ["alice", "alice"]
+def test_a_name_in_the_answer_counts_as_it_is_and_is_asked_for_as_it_was_typed() -> None:
+    """Where capitals count, somebody may have the account Admin, and must not be admin here."""
+    named = Pointers(username="/u")
+    echoed = [named.identity(said(200, {"u": name}), name, "app").id for name in ("Alice", "alice")]
+    assert echoed == ["Alice", "alice"]
+    assert named.as_asked(" Alice ") == "Alice"
+
+
+def test_a_name_that_is_all_that_is_known_is_asked_for_in_canonical_form() -> None:
+    assert Pointers().as_asked(" ＡDMIN ") == "admin"
+    assert Pointers(usertype="/t").as_asked("Admin") == "admin"
+    assert Pointers(id="/i").as_asked("Admin") == "Admin"
 
 
 @pytest.mark.parametrize("wrong", [None, "", "  ", True, 1.5, [], {}, "a\nb", "a\0", "x" * 255, "..", "."])

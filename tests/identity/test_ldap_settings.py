@@ -10,8 +10,9 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from gateway.errors import SettingsError
 from gateway.identity.passwords import PasswordChecker
-from gateway.settings import settings_from
+from gateway.settings import load_settings, settings_from
 from gateway.settings.users_ldap import LdapUsersSettings
 from gateway.user_sources import make_sources
 from tests.harness import MASTER, ROOT
@@ -58,7 +59,16 @@ def test_passwords_go_to_other_hosts_in_tls(over: dict[str, Any], found: list[tu
         {"bind_dn": ""},
         {"base": ""},
         {"filter": "uid={login}"},
+        {"base": "foo"},
+        {"base": "dc=example,"},
+        {"base": "dc=example,org"},
+        {"groups": {"base": "groups"}},
+        {"bind_dn": "gateway", "bind_password": "secret"},
+        {"bind_dn": "cn=gateway,example", "bind_password": "secret"},
         {"filter": "(uid=alice)"},
+        {"filter": "(&(uid={login})(cn={name}))"},
+        {"disabled_filter": "(cn={login})"},
+        {"groups": {"filter": "(member={dnn})"}},
         {"attributes": {"id": "entry UUID"}},
         {"attributes": {"username": ""}},
         {"timeout": 0},
@@ -69,6 +79,44 @@ def test_what_is_wrong_or_unsafe_is_refused_and_no_secret_is_shown(over: dict[st
     with pytest.raises(ValidationError) as caught:
         settings(**over)
     assert "secret" not in str([error["msg"] for error in caught.value.errors()])
+
+
+@pytest.mark.parametrize(
+    "dn",
+    [
+        "dc=org",
+        "cn=gateway, ou=services, dc=example, dc=org",
+        r"CN=Gateway\, the\2b one,DC=corp",
+        "cn=a+uid=b,dc=x",
+        "2.5.4.3=猫,O=A = B",
+        "gateway@corp.example",
+        "CORP\\gateway",
+    ],
+)
+def test_what_a_directory_may_call_the_gateway_is_taken(dn: str) -> None:
+    assert settings(bind_dn=dn, bind_password="secret").bind_dn == dn
+
+
+def test_what_is_wrong_is_told_with_its_line(tmp_path: Path) -> None:
+    lines = [
+        f"keys: {{master: {MASTER}}}",
+        "upstreams: {app: {url: 'http://127.0.0.1:1'}}",
+        "routes: [{path: /}]",
+        "users:",
+        "- source: ldap",
+        "  url: ldaps://ldap.example.org",
+        "  base: foo",
+        "  bind_dn: gateway",
+        "  filter: (cn={logn}{login})",
+        "  groups:",
+        "    filter: (member={dnn})",
+    ]
+    (tmp_path / "c.yaml").write_text("\n".join(lines))
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path / "c.yaml", {})
+    told = {(problem.where.rpartition("/")[2], problem.key) for problem in caught.value.problems}
+    assert {("c.yaml:7", "users.0.base"), ("c.yaml:8", "users.0.bind_dn")} <= told
+    assert {("c.yaml:9", "users.0.filter"), ("c.yaml:11", "users.0.groups.filter")} <= told
 
 
 def test_without_a_filter_users_are_found_by_name_and_by_mail() -> None:

@@ -15,7 +15,7 @@ from gateway.identity.source import NotChanged, UserSource
 from gateway.user_sources import make_sources
 from tests.harness import make_settings
 from tests.identity.ldap_faults import between, fake, silent
-from tests.identity.ldap_lab import BASE, GROUPS, PASSWORD, Slapd, ldap
+from tests.identity.ldap_lab import BASE, GATEWAY_PASSWORD, GROUPS, PASSWORD, Slapd, ldap
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +180,46 @@ async def test_nonsense_is_an_outage_at_once(nonsense: bytes) -> None:
         await source.close()
 
 
+async def test_an_outage_says_which_server_did_what_and_is_left_to_whoever_asked_to_log(
+    slapd: Slapd, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of two servers that hang, each sign-in meets the other one first: that is still one outage."""
+    async with between(slapd.port) as first, between(slapd.port) as second:
+        source = source_of(first.url, second.url, timeout=0.5, connect_timeout=0.5)
+        assert await source.find("alice") is not None
+        for way in (first, second):
+            way.passes, way.then = 0, "hang"
+        causes = []
+        for _ in range(3):
+            with pytest.raises(SourceUnavailable) as caught:
+                await source.find("alice")
+            causes.append(caught.value.cause)
+        for way in (first, second):
+            way.passes = None
+        assert await source.find("alice") is not None
+        await source.close()
+    assert {cause.partition(": ")[0] for cause in causes} <= {first.url, second.url}
+    assert all("no answer within 0.5 s" in cause and GATEWAY_PASSWORD not in cause for cause in causes)
+    assert [record for record in caplog.records if record.name == "gateway.identity"] == []
+
+
+async def test_a_refusal_names_the_server_and_shows_no_password(slapd: Slapd) -> None:
+    wrong = source_of(slapd.url, bind_password="not-this-one")
+    nowhere = source_of(slapd.url, base=f"ou=nowhere,{BASE}")
+    for source in (wrong, nowhere):
+        with pytest.raises(SourceUnavailable) as caught:
+            await source.find("alice")
+        assert caught.value.cause.startswith(f"{slapd.url}: it refuses ")
+        assert "not-this-one" not in caught.value.cause
+        await source.close()
+
+
+async def test_two_entries_of_one_name_are_told_once(users: UserSource, caplog: pytest.LogCaptureFixture) -> None:
+    """With a filter for the disabled ones the directory is asked twice."""
+    assert await users.find("twins@example.org") is None
+    assert len([record for record in caplog.records if record.name == "gateway.identity"]) == 1
+
+
 async def test_what_a_directory_may_read_as_another_password_is_never_sent(slapd: Slapd) -> None:
     async with between(slapd.port) as way:
         source = source_of(way.url)
@@ -233,6 +273,7 @@ def test_it_does_the_same_on_uvloop_as_in_production(slapd: Slapd, kind: str) ->
         ({"filter": "(uid={login})(mail={login})"}, "filter"),
         ({"filter": "(&(uid={login})(cn={name}))"}, "filter"),
         ({"groups": {"filter": "(member={login})"}}, "groups.filter"),
+        ({"groups": {"filter": "(&)"}}, "groups.filter"),
         ({"disabled_filter": "(&)"}, "disabled_filter"),
         ({"ca_file": "config/users.yaml"}, "ca_file"),
     ],
@@ -240,4 +281,4 @@ def test_it_does_the_same_on_uvloop_as_in_production(slapd: Slapd, kind: str) ->
 def test_what_is_wrong_is_said_at_start(over: dict[str, Any], named: str) -> None:
     with pytest.raises(SettingsError) as caught:
         source_of("ldaps://ldap.example.org", **over)
-    assert [problem.key for problem in caught.value.problems] == [named]
+    assert [problem.key for problem in caught.value.problems] == [f"users.0.{named}"]

@@ -68,7 +68,7 @@ def test_what_is_wrong_is_said_with_its_key(given: dict[str, Any], key: str, wor
     "url", ["x", "mssql://u:hidden@h/d", "sqlite://", "postgresql://u:hidden@h", "mysql://u:hidden@h/d?ssl=maybe"]
 )
 def test_a_url_that_cannot_be_used_is_said_without_the_password(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"users: url: .*database") as raised:
+    with pytest.raises(SettingsError, match=r"users\.0\.url: .*database") as raised:
         slice_of(url=url)
     assert "hidden" not in str(raised.value)
 

@@ -35,7 +35,7 @@ def settings(backend: str) -> dict[str, Any]:
         "routes": ROUTES,
         "server": {"port": 0, "drain_timeout": 5, "head_timeout": 2},
         "session": {"rotate_interval": 15, "rotate_grace": 10, "touch_interval": 5},
-        "login": {"throttle": GENEROUS},
+        "login": {"throttle": GENEROUS, "threads": 1},
         "log": {"format": "json", "level": "error"},
     }
 
