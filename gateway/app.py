@@ -213,7 +213,7 @@ def _sources(users: Users) -> dict[str, Probe]:
         if not users.remote()[name]:
             raise SourceUnavailable
 
-    return {f"users {name}": partial(answers, name) for name in users.remote()}
+    return {f"users:{name}": partial(answers, name) for name in users.remote()}
 
 
 async def _lifetime(parts: AppParts, app: web.Application) -> AsyncIterator[None]:

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from aiohttp import ClientResponse
+from aiohttp.test_utils import TestServer
 
 from gateway.commands.check import warnings_of
 from gateway.errors import SettingsError
@@ -294,6 +295,27 @@ async def test_an_application_that_does_not_listen_is_503(make: Make, legacy: Le
     await legacy.stop()
     assert await reason_of(await try_to_sign_in(gateway, RIGHT)) == AWAY
     await legacy.start()  # another port; only so that the fixture can stop it
+
+
+async def test_readyz_names_a_source_that_is_away_until_it_answers_again(
+    make: Make, legacy: LegacyApp, aiohttp_client: Any
+) -> None:
+    gateway = await make(identity=IDENTITY)
+    operator = await aiohttp_client(TestServer(gateway.parts.management))
+
+    async def state() -> str:
+        components = (await (await operator.get("/readyz")).json())["components"]
+        (name,) = [name for name in components if name.startswith("users:")]
+        assert name == f"users:http:{legacy.url.removeprefix('http://')}"
+        return str(components[name])
+
+    assert await state() == "ok"
+    legacy.right = answer(500)
+    assert (await try_to_sign_in(gateway, RIGHT)).status == 503
+    assert await state() == "unavailable"
+    legacy.right = answer(200, {"ret": 0, "user": ALICE})
+    assert (await try_to_sign_in(gateway, RIGHT)).status == 200
+    assert await state() == "ok"
 
 
 async def test_a_host_that_does_not_exist_is_503(make: Make) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
@@ -199,6 +200,51 @@ async def keep_accounts(gateway: Gateway, lab: Lab, tmp_path: Path) -> None:
     assert await status(gateway, "zoë", NEW) == 401
     code, said = await users("disable", "zoë")
     assert (code, "there is no user zoë" in said) == (1, True)
+
+
+async def test_a_sign_in_with_the_old_password_is_none_when_it_was_changed_meanwhile(
+    make_gateway: MakeGateway, backend: RecordingBackend, tmp_path: Path
+) -> None:
+    """Nothing counts generations here; the password is confirmed once the session is open."""
+    async with sql_lab("sqlite", tmp_path) as lab:
+        slow = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(13)).decode()
+        table = await lab.table(DJANGO, django_user(7, "alice", password=slow))
+        gateway = await gateway_on(make_gateway, backend, lab, table=table, columns=COLUMNS)
+        signing_in = asyncio.create_task(gateway.post("/auth/login", json=ALICE))
+        await asyncio.sleep(0.1)
+        await lab.run(f"UPDATE {lab.quoted(table)} SET password = :made", made=hash_password(NEW))
+        response = await signing_in
+        assert (response.status, (await response.json())["reason"]) == (401, "bad_credentials")
+        assert not any(morsel.value for name, morsel in response.cookies.items() if name == "gw_session")
+
+
+async def test_who_gets_the_id_of_somebody_who_is_gone_does_not_get_his_sessions(
+    make_gateway: MakeGateway, backend: RecordingBackend, tmp_path: Path
+) -> None:
+    async with sql_lab("sqlite", tmp_path) as lab:
+        table = await lab.table(DJANGO, django_user(1, "bob", password=HASH))
+        gateway = await gateway_on(make_gateway, backend, lab, table=table, columns=COLUMNS)
+        cookie = await gateway.sign_in({"username": "bob", "password": PASSWORD})
+        await lab.run(f"DELETE FROM {lab.quoted(table)}")
+        await lab.insert(table, django_user(1, "carol", password=HASH))
+        assert await until_over(gateway, cookie) == "revoked"
+        assert (await gateway.get("/auth/session", cookie=cookie)).status == 302
+
+
+async def test_who_stays_gone_has_no_sessions_when_he_is_back(
+    make_gateway: MakeGateway, backend: RecordingBackend, tmp_path: Path
+) -> None:
+    async with sql_lab("sqlite", tmp_path) as lab:
+        table = await lab.table(DJANGO, django_user(1, "bob", password=HASH))
+        gateway = await gateway_on(make_gateway, backend, lab, table=table, columns=COLUMNS)
+        bob = {"username": "bob", "password": PASSWORD}
+        cookie = await gateway.sign_in(bob)
+        await lab.run(f"DELETE FROM {lab.quoted(table)}")
+        assert await until_over(gateway, cookie) == "revoked"
+        await asyncio.sleep(1.5)  # more than two looks
+        await lab.insert(table, django_user(1, "bob", password=HASH))
+        await gateway.sign_in(bob)
+        assert (await gateway.get("/orders", cookie=cookie)).status == 302
 
 
 BAD = [

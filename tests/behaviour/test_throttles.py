@@ -97,6 +97,33 @@ async def test_guessing_at_one_account_ends_after_five(make_gateway: MakeGateway
     assert (await try_(gateway, MANAGER)).status == 200, "another account from there is not held"
 
 
+async def test_refused_attempts_stay_counted_for_their_address_as_they_cost_a_look_up(
+    make_gateway: MakeGateway, backend: RecordingBackend
+) -> None:
+    gateway = await make_gateway(backend.url, **settings(address={"burst": 9, **MINUTES}))
+    assert await statuses(gateway, 9, WRONG) == [401] * 5 + [429] * 4
+    assert (await try_(gateway, MANAGER)).status == 429
+    assert (await try_(gateway, MANAGER, "192.0.2.2")).status == 200
+
+
+async def test_one_network_cannot_fill_the_line_for_password_checks(
+    make_gateway: MakeGateway, backend: RecordingBackend
+) -> None:
+    """With right passwords even, which no counter holds: 33 places, of which 16 are one network's."""
+    given = settings(address={"burst": 1000}, account_at_address={"burst": 1000}, account={"burst": 1000})
+    gateway = await make_gateway(backend.url, **{**given, "login": {**given["login"], "threads": 1}})
+
+    async def one(address: str) -> int:
+        headers = {"X-Forwarded-For": address}
+        async with gateway.client.session.post(f"{gateway.url}/auth/login", json=ALICE, headers=headers) as response:
+            return response.status
+
+    crowd = [asyncio.create_task(one(f"2001:db8:0:{number}::1")) for number in range(60)]
+    await asyncio.wait(crowd, return_when=asyncio.FIRST_COMPLETED)
+    assert await one("192.0.2.7") == 200
+    assert set(await asyncio.gather(*crowd)) == {200, 503}
+
+
 async def test_a_crowd_passes_no_limit(make_gateway: MakeGateway, backend: RecordingBackend) -> None:
     """Counted before the password is checked, which takes a while."""
     gateway = await make_gateway(backend.url, **settings(address={"burst": 200}))
