@@ -29,7 +29,7 @@ log = logging.getLogger("gateway.identity")
 
 _QUEUE_PER_THREAD = 32
 _REMEMBERED = 1024
-_NICE = 10
+_NICE = 19
 
 
 class PasswordChecker:
@@ -83,8 +83,8 @@ class PasswordChecker:
 
 
 def _step_back() -> None:
-    """This thread has less of a core than the event loop when both want it: proxied requests must not feel a flood of
-    sign-ins. On Linux a thread has a priority of its own (setpriority(2), "C library/kernel differences")."""
+    """This thread has little of a core when the event loop wants it, too: proxied requests must not feel a flood of sign-ins.
+    On Linux a thread has a priority of its own (setpriority(2), "C library/kernel differences")."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 

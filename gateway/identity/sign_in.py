@@ -6,12 +6,14 @@
        │        └ what the sources know of this login: a username and an e-mail address are one account
        └ throttled by address: a flood costs no look-up
 
-Failed answers are released at a multiple of ``failure_time``, whatever was wrong and whoever was asked (P68, P69).
+Failed answers are released at a multiple of ``failure_time``, whatever was wrong and whoever was asked (P68, P69); so are 429
+and 503, which slows a flood that asks again at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from dataclasses import dataclass
 from math import ceil
@@ -19,7 +21,7 @@ from typing import Literal, Protocol
 
 from gateway.core.device_cookie import Device
 from gateway.core.identity import Identity
-from gateway.errors import Busy, GatewayError, SourceUnavailable, Throttled
+from gateway.errors import Busy, GatewayError, SourceUnavailable
 from gateway.identity.caller import caller_address
 from gateway.identity.crowd import Crowd
 from gateway.identity.source import NotChanged, canonical
@@ -102,9 +104,17 @@ class SignIn:
         :raises SourceUnavailable, StoreUnavailable: nobody can say.
         """
         caller_address.set(caller.address)
-        with self._crowd.one(caller.address):
-            await self._throttle.enter(caller)
-            return await self._attempt(login, password, caller, time.monotonic())
+        started = time.monotonic()
+        try:
+            with self._crowd.one(caller.address):
+                await self._throttle.enter(caller)
+                return await self._attempt(login, password, caller, started)
+        except Busy:
+            # Throttled, too. At its own pace it would tell how long a look-up took, and be asked for again at once; and those
+            # who are turned away together must not come back in step.
+            await self._failed(started)
+            await asyncio.sleep(self._failure_time * secrets.randbelow(1000) / 1000)
+            raise
 
     async def _attempt(self, login: str, password: str, caller: Caller, started: float) -> SignedIn | Failed:
         search = await self._users.find(login)
@@ -115,8 +125,6 @@ class SignIn:
             verified = await self._verified(search, password, caller, account)
         except GatewayError as error:
             error.about = known.identity if known else None
-            if isinstance(error, Throttled):  # at its own pace a refusal would tell how long the look-up took
-                await self._failed(started)
             raise
         if verified is None:
             await self._failed(started)
