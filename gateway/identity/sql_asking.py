@@ -40,6 +40,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType, TypeEngine
 
+from gateway.errors import Problem, SettingsError
 from gateway.identity.source import canonical
 
 FIELDS = ("id", "username", "email", "name", "usertype", "groups", "password", "disabled", "active", "generation")
@@ -106,8 +107,8 @@ class Queries:
         return self._by_id.bindparams(_untyped("id", value))
 
     def new_password(self, row: Mapping[str, Any], values: Mapping[str, Any]) -> Executable:
-        """Never."""
-        raise NotImplementedError
+        """:raises SettingsError: always."""
+        raise SettingsError([Problem("query", "", "what two queries find is never written")])
 
     def type_of(self, connection: Connection, field: str) -> TypeEngine[Any] | None:
         """Not known of a query."""

@@ -139,6 +139,6 @@ async def test_sources_that_are_asked_elsewhere_keep_no_password_here() -> None:
     class Elsewhere(RemoteSource):
         """As a directory or a web service is."""
 
-    users = Users([Elsewhere("ldap:example")])  # type: ignore[list-item]
+    users = Users([Elsewhere("ldap:example")])
     assert not users.can_change_password(Identity("1", "alice", source="ldap:example"))
     assert not users.can_change_password(Identity("1", "alice", source="gone"))

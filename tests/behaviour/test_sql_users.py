@@ -175,7 +175,7 @@ async def keep_accounts(gateway: Gateway, lab: Lab, tmp_path: Path) -> None:
     assert await status(gateway, "zoë") == 401
     config = tmp_path / "gateway.yaml"
     config.write_text(
-        f"keys: {{master: {gateway.settings.keys.master.get_secret_value()}}}\n"  # type: ignore[union-attr]
+        f"keys: {{master: {gateway.settings.keys.master.get_secret_value()}}}\n"
         f"users: [{{source: sql, url: '{lab.url}'}}]\nupstreams: {{x: {{url: 'http://x'}}}}\nroutes: [{{path: /}}]\n"
     )
 

@@ -57,8 +57,8 @@ def test_axe_finds_no_mistake_in_any_size_and_scheme(own: OwnSite, new_context: 
     page.evaluate(AXE)
     for scheme in ("light", "dark"):
         for size in SIZES:
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            page.set_viewport_size(size)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size(size)
             assert mistakes(page) == [], (scheme, size)
 
 

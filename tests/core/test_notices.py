@@ -26,7 +26,7 @@ def shown(code: str, language: Language = "en", head: RequestHead = HEAD) -> Not
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("reason", ON_PAGES, ids=lambda reason: reason.code)
 def test_every_refusal_has_a_heading_a_text_and_a_way_on_in_its_language(reason: object, language: Language) -> None:
-    view = shown(reason.code, language)  # type: ignore[attr-defined]
+    view = shown(reason.code, language)
     assert view.heading
     assert view.text
     assert view.link

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.app import build
 from gateway.errors import SettingsError
+from gateway.identity.sql_asking import Queries
 from gateway.settings.users_sql import SqlUsersSettings
 from tests.harness import make_settings
 
@@ -92,3 +93,8 @@ def test_the_url_may_be_in_a_file_and_a_path_of_sqlite_starts_at_the_configurati
     assert found.url.get_secret_value().startswith("sqlite:////")
     with pytest.raises(SettingsError, match="either url or url_file"):
         slice_of(url_file=str(tmp_path / "url"))
+
+
+def test_what_two_queries_find_is_never_written() -> None:
+    with pytest.raises(SettingsError, match="never written"):
+        Queries("SELECT :login", "SELECT :id").new_password({}, {})
