@@ -1,13 +1,15 @@
 """Do the requests of signed-in users feel a flood of sign-ins? ``.venv/bin/python -m bench.sign_in_flood``.
 
-The gateway has one core, backend, Redis and load have another. Paced requests of a signed-in user are timed, with and
-without a flood of wrong passwords beside them, in rounds that take turns; nobody is throttled, so that every guess is
-hashed or told to come back.
+The gateway has one core, backend, Redis and load have another. The load of the scenario ``paced`` of the comparison is
+timed alone and beside a flood of wrong passwords from as many networks as there are guessers, in rounds that take turns.
+``flooded`` is the gateway as it is shipped. For ``unthrottled`` nobody is throttled, so that every guess is hashed or told to
+come back. Both share one core with the hashing: there is no other.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
@@ -26,45 +28,55 @@ from pathlib import Path
 from bench.children import Child
 from bench.client import BadAnswer, Client
 from bench.lab import ROOT, Lab, pick_cores
+from bench.load import Ask, run_wrk
 from bench.programs import Gateway
+from bench.scenarios import SCENARIOS
 
 RESULT = ROOT / "bench/results/sign_in_flood.json"
-PER_SECOND = 200
+PACED = next(one for one in SCENARIOS if one.name == "paced")
 GUESSERS = 96
-_GUESS = json.dumps({"username": "alice", "password": "not her password"}).encode()
+_NAMES = 1000
 
 
 class FloodGateway(Gateway):
-    """Nobody is throttled."""
+    """``is_throttled``: as it is shipped."""
+
+    is_throttled = True
 
     def run(self, folder: Path) -> Child:
         """On a port that it finds itself."""
-        child = self.serve(folder, "gateway-flood.yaml")
+        child = self.serve(folder, "gateway-flood.yaml", THROTTLED=str(self.is_throttled).lower())
         found = re.search(r"listens on http://[^:]+:(\d+)", child.out.read_text())
         self.port = int(found[1]) if found else 0
         return child
 
 
-def timed(port: int, cookie: str, seconds: float) -> list[float]:
-    """How long each of :data:`PER_SECOND` requests a second took. One that is late begins late; its wait counts (coordinated
-    omission)."""
-    taken: list[float] = []
-    with Client(port) as client:
-        begun = time.perf_counter()
-        for number in range(int(seconds * PER_SECOND)):
-            due = begun + number / PER_SECOND
-            time.sleep(max(due - time.perf_counter(), 0))
-            client.ask("GET", "/1k", [("Cookie", cookie)])
-            taken.append(time.perf_counter() - due)
-    return taken
+def timed(program: FloodGateway, seconds: int) -> dict[str, float]:
+    """The paced load.
+
+    :raises ValueError: an answer was an error.
+    """
+    folder = Path(tempfile.mkdtemp(dir=program.lab.folder))
+    ask = Ask("GET", PACED.path, [program.cookie], pause=PACED.pause)
+    outcome = run_wrk(program.port, ask, PACED.connections, seconds, folder, program.lab.cores.rest)
+    if outcome.errors:
+        raise ValueError(f"wrong answers: {outcome.errors}")
+    return {
+        "requests_per_second": outcome.requests / outcome.seconds,
+        "p50_ms": outcome.p50 or 0,
+        "p99_ms": outcome.p99 or 0,
+    }
 
 
-def guess(port: int, over: threading.Event, answers: Counter[int]) -> None:
-    """One guess after the other."""
+def guess(port: int, number: int, over: threading.Event, answers: Counter[int]) -> None:
+    """One guess after the other, at one name after the other; the gateway sees each guesser come from a network of his own."""
+    fields = [("Content-Type", "application/json"), ("X-Forwarded-For", f"198.18.{number}.1")]
+    names = itertools.count(number)
     while not over.is_set():
         with suppress(BadAnswer, OSError), Client(port) as client:
             while not over.is_set():
-                answers[client.ask("POST", "/auth/login", [("Content-Type", "application/json")], _GUESS).status] += 1
+                given = {"username": f"user{next(names) % _NAMES}", "password": "not the password"}
+                answers[client.ask("POST", "/auth/login", fields, json.dumps(given).encode()).status] += 1
 
 
 def flood(
@@ -74,7 +86,9 @@ def flood(
     os.sched_setaffinity(0, {core})
     os.nice(5)
     stop, answers = threading.Event(), Counter[int]()
-    threads = [threading.Thread(target=guess, args=(port, stop, answers), daemon=True) for _ in range(GUESSERS)]
+    threads = [
+        threading.Thread(target=guess, args=(port, number, stop, answers), daemon=True) for number in range(GUESSERS)
+    ]
     for thread in threads:
         thread.start()
     over.wait()
@@ -84,12 +98,7 @@ def flood(
     told.put(answers)
 
 
-def percentile(values: list[float], share: float) -> float:
-    """In milliseconds."""
-    return 1000 * sorted(values)[min(int(len(values) * share), len(values) - 1)]
-
-
-def measure(program: FloodGateway, seconds: float, is_flooded: bool) -> dict[str, float]:
+def measure(program: FloodGateway, seconds: int, is_flooded: bool) -> dict[str, float]:
     """One round."""
     context = multiprocessing.get_context("fork")
     over, told = context.Event(), context.Queue()
@@ -97,13 +106,13 @@ def measure(program: FloodGateway, seconds: float, is_flooded: bool) -> dict[str
     if is_flooded:
         guessing.start()
         time.sleep(2)  # until the queue of password checks is full
-    taken = timed(program.port, program.cookie, seconds)
-    found = {"p50_ms": percentile(taken, 0.5), "p99_ms": percentile(taken, 0.99), "max_ms": 1000 * max(taken)}
+    found = timed(program, seconds)
     if is_flooded:
         over.set()
         answers = told.get(timeout=60)
         guessing.join(60)
-        found |= {"hashed_per_second": answers[401] / seconds, "busy_per_second": answers[503] / seconds}
+        kinds = {"hashed": answers[401], "throttled": answers[429], "busy": answers[503]}
+        found |= {f"{kind}_per_second": count / seconds for kind, count in kinds.items()}
     return found
 
 
@@ -119,16 +128,20 @@ def main() -> None:
     folder.chmod(0o755)
     lab = Lab(folder, pick_cores(os.sched_getaffinity(0)), files, ROOT)
     os.sched_setaffinity(0, {lab.cores.rest})
-    program = FloodGateway(lab)
-    rounds: dict[str, list[dict[str, float]]] = {"quiet": [], "flooded": []}
+    shipped, unthrottled = FloodGateway(lab), FloodGateway(lab)
+    unthrottled.is_throttled = False
+    rounds: dict[str, list[dict[str, float]]] = {"quiet": [], "flooded": [], "unthrottled": []}
     try:
-        program.start()
+        shipped.start()
+        unthrottled.start()
         for _ in range(given.rounds):
-            rounds["quiet"].append(measure(program, given.seconds, False))
-            rounds["flooded"].append(measure(program, given.seconds, True))
-        version = program.version()
+            rounds["quiet"].append(measure(shipped, given.seconds, False))
+            rounds["flooded"].append(measure(shipped, given.seconds, True))
+            rounds["unthrottled"].append(measure(unthrottled, given.seconds, True))
+        version = shipped.version()
     finally:
-        program.stop()
+        shipped.stop()
+        unthrottled.stop()
         lab.stop()
         shutil.rmtree(folder, ignore_errors=True)
     _report(rounds, version, given.json_out)
@@ -140,10 +153,10 @@ def _report(rounds: dict[str, list[dict[str, float]]], version: str, path: Path)
         for name, found in rounds.items()
     }
     for name, found in medians.items():
-        print(f"{name:8}", "  ".join(f"{key} {value:8.2f}" for key, value in found.items()))
-    print(f"p99 flooded: {medians['flooded']['p99_ms'] / medians['quiet']['p99_ms']:.2f} x quiet")
+        times = found["p99_ms"] / medians["quiet"]["p99_ms"]
+        print(f"{name:11} p99 {times:5.2f} x quiet ", "  ".join(f"{key} {value:.2f}" for key, value in found.items()))
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    written = {"made": made, "gateway": version, "requests_per_second": PER_SECOND, "guessers": GUESSERS}
+    written = {"made": made, "gateway": version, "guessers": GUESSERS}
     path.write_text(json.dumps({**written, "medians": medians, "rounds": rounds}, indent=1) + "\n")
     print(f"written: {path}")
 

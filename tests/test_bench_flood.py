@@ -10,13 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.lab import find_nginx
-from bench.sign_in_flood import percentile
 from tests.harness import ROOT
-
-
-def test_a_percentile_is_one_of_the_values() -> None:
-    values = [number / 1000 for number in range(1, 101)]
-    assert (percentile(values, 0.5), percentile(values, 0.99), percentile([0.001], 0.99)) == (51, 100, 1)
 
 
 @pytest.mark.slow
@@ -29,5 +23,5 @@ def test_a_real_run_times_requests_with_and_without_the_flood(tmp_path: Path) ->
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(result.read_text(encoding="utf-8"))["medians"]
-    assert all(found[name][key] > 0 for name in ("quiet", "flooded") for key in ("p50_ms", "p99_ms"))
-    assert found["flooded"]["hashed_per_second"] > 0
+    assert all(found[name][key] > 0 for name in ("quiet", "flooded", "unthrottled") for key in ("p50_ms", "p99_ms"))
+    assert found["unthrottled"]["hashed_per_second"] > 0

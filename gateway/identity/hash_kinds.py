@@ -10,17 +10,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import bcrypt
-from argon2 import PasswordHasher
-from argon2.exceptions import VerifyMismatchError
+from argon2 import Type
+
+from gateway.identity.argon2_memory import Cost, argon2
 
 Parts = re.Match[str]
-HASHER = PasswordHasher()
-"""Makes today's hashes: argon2id with 64 MiB, three passes, four lanes (RFC 9106 §4, the second recommended option)."""
+TODAY = Cost(passes=3, memory=65536, lanes=4, length=32)
+"""Of new hashes: argon2id with 64 MiB (RFC 9106 §4, the second recommended option)."""
+SALT_BYTES = 16
 
 _MOST_MEMORY_KIB = 2**20
 _MOST_ARGON2_WORK = 2**22  # KiB times passes
@@ -69,9 +71,9 @@ class Kind:
 
 # -- argon2 (RFC 9106); Django writes its own name before it, and wrote argon2i until 3.2
 _ARGON2 = re.compile(
-    r"(?:argon2)?(?P<encoded>\$argon2(?P<variant>id|i)(?:\$v=(?P<version>16|19))?"
+    r"(?:argon2)?\$argon2(?P<variant>id|i)(?:\$v=(?P<version>16|19))?"
     r"\$m=(?P<memory>[1-9][0-9]{0,9}),t=(?P<time>[1-9][0-9]{0,9}),p=(?P<lanes>[1-9][0-9]{0,7})"
-    r"\$(?P<salt>[A-Za-z0-9+/]{11,86})\$(?P<hash>[A-Za-z0-9+/]{22,86}))"
+    r"\$(?P<salt>[A-Za-z0-9+/]{11,86})\$(?P<hash>[A-Za-z0-9+/]{22,86})"
 )
 
 
@@ -81,10 +83,20 @@ def _argon2_is_affordable(parts: Parts) -> bool:
 
 
 def _argon2_fits(parts: Parts, password: bytes) -> bool:
-    try:
-        return HASHER.verify(parts["encoded"], password)
-    except VerifyMismatchError:
-        return False
+    wanted, salt = _exact(parts["hash"]), _exact(parts["salt"])
+    kind = Type.ID if parts["variant"] == "id" else Type.I
+    cost = Cost(
+        int(parts["time"]), int(parts["memory"]), int(parts["lanes"]), len(wanted), kind, int(parts["version"] or 16)
+    )
+    return hmac.compare_digest(argon2(password, salt, cost), wanted)
+
+
+def _exact(text: str) -> bytes:
+    """:raises ValueError: not what an encoder writes: argon2's own reader takes nothing else either."""
+    value = _unpadded(text)
+    if b64encode(value).decode().rstrip("=") != text:
+        raise ValueError("bits are left over")
+    return value
 
 
 def _argon2_is_weak(parts: Parts, password: bytes) -> bool:
@@ -92,10 +104,10 @@ def _argon2_is_weak(parts: Parts, password: bytes) -> bool:
     memory, work = int(parts["memory"]), int(parts["memory"]) * int(parts["time"])
     return (
         (parts["variant"], parts["version"]) != ("id", "19")
-        or memory < HASHER.memory_cost
-        or work < HASHER.memory_cost * HASHER.time_cost
-        or len(parts["salt"]) * 3 // 4 < HASHER.salt_len
-        or len(parts["hash"]) * 3 // 4 < HASHER.hash_len
+        or memory < TODAY.memory
+        or work < TODAY.memory * TODAY.passes
+        or len(parts["salt"]) * 3 // 4 < SALT_BYTES
+        or len(parts["hash"]) * 3 // 4 < TODAY.length
     )
 
 

@@ -7,9 +7,13 @@ Comparisons take constant time. All of this takes its time and memory by design:
 
 from __future__ import annotations
 
+import os
+from base64 import b64encode
+
 from argon2.exceptions import Argon2Error
 
-from gateway.identity.hash_kinds import HASHER, KINDS, BrokenHash, Kind, Parts
+from gateway.identity.argon2_memory import argon2
+from gateway.identity.hash_kinds import KINDS, SALT_BYTES, TODAY, BrokenHash, Kind, Parts
 from gateway.identity.legacy_hashes import LEGACY_KINDS
 
 __all__ = ["BrokenHash", "hash_password", "is_known_hash", "is_weak", "verify_password", "what_is_wrong_with_hash"]
@@ -21,7 +25,14 @@ COSTLY = "a hash that asks for more work or memory than is done for one"
 
 def hash_password(password: str) -> str:
     """An argon2id hash with today's parameters."""
-    return HASHER.hash(_encoded(password))
+    salt = os.urandom(SALT_BYTES)
+    made = argon2(_encoded(password), salt, TODAY)
+    cost = f"m={TODAY.memory},t={TODAY.passes},p={TODAY.lanes}"
+    return f"$argon2id$v={TODAY.version}${cost}${_unpadded(salt)}${_unpadded(made)}"
+
+
+def _unpadded(value: bytes) -> str:
+    return b64encode(value).decode().rstrip("=")
 
 
 def is_known_hash(stored: str, legacy: bool = False) -> bool:

@@ -29,7 +29,6 @@ log = logging.getLogger("gateway.identity")
 
 _QUEUE_PER_THREAD = 32
 _REMEMBERED = 1024
-_NICE = 19
 
 
 class PasswordChecker:
@@ -83,10 +82,10 @@ class PasswordChecker:
 
 
 def _step_back() -> None:
-    """This thread has little of a core when the event loop wants it, too: proxied requests must not feel a flood of sign-ins.
-    On Linux a thread has a priority of its own (setpriority(2), "C library/kernel differences")."""
+    """This thread has a core only while nobody else wants it: proxied requests must not feel a flood of sign-ins. On Linux a
+    thread has a scheduler of its own (sched(7))."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
 
 
 def _timed(stored: str, password: str) -> tuple[bool, float]:
