@@ -3,7 +3,7 @@
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from demo import customers_api, probes, streams, views
+from demo import customers_api, probes, shop, streams, views
 from demo.customers import Customers
 
 
@@ -21,5 +21,5 @@ def create_app() -> web.Application:
     """Return a fresh backend: its own seeded customer list in memory, no login code, no limit on streamed bodies."""
     app = web.Application(middlewares=[let_clients_leave])
     app[customers_api.CUSTOMERS] = Customers.seeded()
-    app.add_routes([*views.routes(), *customers_api.ROUTES, *probes.ROUTES, *streams.ROUTES])
+    app.add_routes([*views.routes(), *customers_api.ROUTES, *shop.ROUTES, *probes.ROUTES, *streams.ROUTES])
     return app

@@ -46,10 +46,15 @@ def routes() -> list[web.RouteDef]:
 
 def _page(template: str, **values: object) -> Handler:
     async def page(request: web.Request) -> web.Response:
-        html = _templates.get_template(template).render(user=preferred_username(request.headers), **values)
-        return web.Response(text=html, content_type="text/html", headers={"Cache-Control": "no-store"})
+        return render(template, user=preferred_username(request.headers), **values)
 
     return page
+
+
+def render(template: str, **values: object) -> web.Response:
+    """Return a page that nobody stores."""
+    html = _templates.get_template(template).render(**values)
+    return web.Response(text=html, content_type="text/html", headers={"Cache-Control": "no-store"})
 
 
 def _public_file(path: Path) -> Handler:

@@ -21,27 +21,34 @@ from gateway.core.routes import RefusalRules, Route, RouteTable, Timeouts, WebSo
 from gateway.endpoints import FORM_COOKIE, AppParts, brand, endpoints, handlers
 from gateway.engines import session_cookie, session_parts
 from gateway.errors import SourceUnavailable, StoreUnavailable
+from gateway.foreign_issuers import make_foreign_tokens
 from gateway.front.answers import Refusals
 from gateway.front.crowd import Crowd
 from gateway.front.door import FrontDoor
 from gateway.front.incoming import HeadLimits
 from gateway.front.parts import Parts, Patience
+from gateway.front.told import Told
 from gateway.gate import Gate
 from gateway.handlers.health import Health, Phase, Probe
 from gateway.handlers.metrics import MetricsPage
 from gateway.identity.passwords import PasswordChecker
 from gateway.identity.sign_in import SignIn
 from gateway.identity.users import Users
+from gateway.key_store import make_api_keys
 from gateway.listeners.redirect import RedirectDoor
 from gateway.pages import Pages
 from gateway.settings.load import ring_of
 from gateway.settings.model import Settings
 from gateway.settings.rules import RouteSettings
+from gateway.store.bearers import Source
 from gateway.store.departed import Departed
+from gateway.store.key_bearers import KeySource
 from gateway.telemetry.audit import AuditLog, name_key
 from gateway.telemetry.audit_files import lines_to
 from gateway.telemetry.metrics import Metrics, RequestCounts
 from gateway.throttles import DEVICE_COOKIE, make_throttle
+from gateway.tokens import make_bearers, make_tokens
+from gateway.told import make_told
 from gateway.upstream.upstream import Upstream
 from gateway.user_sources import make_sources
 from gateway.web.answers import Answers
@@ -73,7 +80,9 @@ def build(settings: Settings) -> Gateway:
     :raises gateway.errors.SettingsError: a file the settings name is wrong.
     """
     parts = _parts(settings)
-    routes = [_route(route, settings) for route in settings.routes]
+    keys = parts.tokens.keys.keys if parts.tokens is not None else None
+    told = partial(make_told, settings=settings, sessions=parts.store.sessions, keys=keys)
+    routes = [_route(route, settings, told(route)) for route in settings.routes]
     hosts = Hosts(settings.site.hosts)
     gate = Gate(
         parts.site,
@@ -82,6 +91,7 @@ def build(settings: Settings) -> Gateway:
         parts.store.sessions,
         session_cookie(settings).name,
         hosts,
+        parts.bearers,
     )
     app = web.Application(client_max_size=MAX_BYTES)
     resource = AnyTarget()
@@ -117,6 +127,7 @@ def _front_door(
             counts,
             callers,
             Crowd(server.max_connections, server.max_connections_per_address, callers.trusts),
+            parts.bearers,
         ),
         hosting,
         _head_limits(server.max_header_bytes, [route.limits for route in routes]),
@@ -140,13 +151,18 @@ def _parts(settings: Settings) -> AppParts:
     users = Users(make_sources(settings, checker))
     store = session_parts(settings, ring, user_now=users.as_now)
     users.tell_gone(Departed(store.sessions))
+    tokens, api_keys = make_tokens(settings, store), make_api_keys(settings, ring, store, users)
+    foreign = make_foreign_tokens(settings)
+    sources: list[Source] = [] if api_keys is None else [KeySource(api_keys.keys)]
+    sources += [] if foreign is None else [foreign]
     cookie = session_cookie(settings)
     pages = Pages(settings.site.title, f"{site.prefix}/static", brand(settings.site))
     own = frozenset(
         prefix + name
         for prefix in ("", "__Host-", "__Secure-")
-        for name in (settings.session.cookie.name, FORM_COOKIE, DEVICE_COOKIE)
+        for name in filter(None, (settings.session.cookie.name, FORM_COOKIE, DEVICE_COOKIE, settings.tokens.cookie))
     )
+    own_headers = tuple(filter(None, (settings.tokens.header,)))
     names: dict[str, str] = {**PRESETS[settings.identity.preset]}
     names.update({str(field): name for field, name in settings.identity.headers.items()})
     encoding, told = settings.identity.encoding, settings.headers
@@ -161,11 +177,15 @@ def _parts(settings: Settings) -> AppParts:
         Answers(site, pages, Refusals(site, pages, partial(cookie.header, "", 0))),
         {name: make_upstream(name, upstream) for name, upstream in settings.upstreams.items()},
         checker,
-        HeaderPolicy(names, encoding, told.via, told.forwarded, own),
+        HeaderPolicy(names, encoding, told.via, told.forwarded, own, own_headers),
+        tokens,
+        api_keys,
+        make_bearers(settings, tokens, sources, users.as_now),
+        foreign,
     )
 
 
-def _route(given: RouteSettings, settings: Settings) -> Route:
+def _route(given: RouteSettings, settings: Settings, told: Told | None) -> Route:
     access = given.access
     public = access == "public"
     rule = (
@@ -190,6 +210,7 @@ def _route(given: RouteSettings, settings: Settings) -> Route:
         websocket=WebSocketRules(
             frozenset(given.websocket.origins), given.websocket.idle_timeout, given.websocket.activity
         ),
+        told=told,
     )
 
 
@@ -218,6 +239,13 @@ def _sources(users: Users) -> dict[str, Probe]:
 
 async def _lifetime(parts: AppParts, app: web.Application) -> AsyncIterator[None]:
     tasks = [*await parts.store.start(), asyncio.create_task(parts.users.watch())]
+    if parts.tokens is not None:
+        parts.tokens.denylist.start()
+        tasks.append(asyncio.create_task(parts.tokens.keys.watch()))
+    if parts.api_keys is not None:
+        parts.api_keys.start()
+    if parts.foreign is not None:
+        tasks.append(asyncio.create_task(parts.foreign.watch()))
     for upstream in parts.upstreams.values():
         upstream.start()
     yield
@@ -227,5 +255,11 @@ async def _lifetime(parts: AppParts, app: web.Application) -> AsyncIterator[None
     for upstream in parts.upstreams.values():
         await upstream.close()
     await parts.users.close()
+    if parts.foreign is not None:
+        await parts.foreign.close()
+    if parts.tokens is not None:
+        await parts.tokens.denylist.close()
+    if parts.api_keys is not None:
+        await parts.api_keys.close()
     parts.checker.close()
     await parts.store.close()

@@ -7,6 +7,7 @@ import sys
 import click
 
 from gateway import __version__
+from gateway.commands.api_keys import apikeys
 from gateway.commands.check import check, schema
 from gateway.commands.keys import keys
 from gateway.commands.reset_link import reset_link
@@ -24,7 +25,7 @@ def cli() -> None:
     """An authentication gateway in front of legacy HTTP backends."""
 
 
-for _command in (serve, demo, check, schema, make_secrets, keys, users, sessions, clear_sessions, throttle):
+for _command in (serve, demo, check, schema, make_secrets, keys, users, sessions, clear_sessions, throttle, apikeys):
     cli.add_command(_command)
 users.add_command(reset_link)
 

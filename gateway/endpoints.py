@@ -13,6 +13,8 @@ from gateway.engines import SessionParts
 from gateway.errors import Problem, SettingsError
 from gateway.gate import Endpoint, Gate
 from gateway.handlers.account import Account
+from gateway.handlers.api_keys import ApiKeyEndpoint
+from gateway.handlers.jwks import Jwks
 from gateway.handlers.login import Login
 from gateway.handlers.logout import Logout
 from gateway.handlers.password import ChangePassword
@@ -20,14 +22,20 @@ from gateway.handlers.reset import ResetPassword
 from gateway.handlers.session import SessionExtension, SessionInfo
 from gateway.handlers.sessions import SessionList
 from gateway.handlers.static import Static
+from gateway.identity.foreign_tokens import ForeignTokens
 from gateway.identity.passwords import PasswordChecker
 from gateway.identity.reset_links import ResetLinks
 from gateway.identity.sign_in import SignIn
 from gateway.identity.users import Users
+from gateway.key_store import KeyParts, key_rules
 from gateway.pages import Brand, make_brand
 from gateway.settings.model import Settings
 from gateway.settings.site import SiteSettings
+from gateway.store.bearers import Bearers
 from gateway.throttles import device_cookie
+from gateway.token_endpoints import token_endpoints, token_paths
+from gateway.tokens import TokenParts
+from gateway.told import keeps_passwords
 from gateway.upstream.upstream import Upstream
 from gateway.user_sources import password_policy
 from gateway.web.answers import Answers
@@ -58,6 +66,10 @@ class AppParts:
     upstreams: dict[str, Upstream]
     checker: PasswordChecker
     header_policy: HeaderPolicy
+    tokens: TokenParts | None
+    api_keys: KeyParts | None
+    bearers: Bearers | None
+    foreign: ForeignTokens | None
 
 
 def _form_cookie(site: Site) -> CookieOptions:
@@ -84,6 +96,11 @@ def endpoints(settings: Settings) -> dict[str, Endpoint]:
     endpoints[f"{prefix}/sessions/"] = endpoints[f"{prefix}/sessions"]
     endpoints[f"{prefix}/session/extend"] = Endpoint("extend")
     endpoints[f"{prefix}/static/"] = Endpoint("static")
+    if settings.tokens.keys_file is not None:
+        endpoints[f"{prefix}/jwks.json"] = Endpoint("jwks")
+    if settings.api_keys.enabled:
+        endpoints[f"{prefix}/keys"] = endpoints[f"{prefix}/keys/"] = Endpoint("keys")
+    endpoints |= token_paths(settings)
     endpoints |= {alias.path: Endpoint("login", True, alias.wrong_status) for alias in settings.login.aliases}
     return endpoints | {path: Endpoint("logout", True) for path in settings.logout.aliases}
 
@@ -98,6 +115,8 @@ def handlers(parts: AppParts, gate: Gate) -> dict[str, Handler]:
     sessions, users = parts.store.sessions, parts.users
     own_sessions = OwnSessions(sessions)
     policy, passwords = sessions.policy, password_policy(parts.settings)
+    book = parts.api_keys.book if parts.api_keys is not None else None
+    tokens, keeps = token_endpoints(parts, devices), keeps_passwords(parts.settings)
     own: dict[str, Handler] = {
         "login": Login(
             *shared,
@@ -106,25 +125,35 @@ def handlers(parts: AppParts, gate: Gate) -> dict[str, Handler]:
             clear=clear,
             may_remember=policy.remember is not None,
             may_pass=gate.may_pass,
+            tokens=tokens.tokens,
+            keeps_password=keeps,
         ),
         "logout": Logout(*shared, leaving=leaving),
         "session": SessionInfo(parts.answers, policy),
         "extend": SessionExtension(parts.answers, policy),
         "sessions": SessionList(parts.answers, own_sessions, f"{parts.site.prefix}/sessions"),
-        "account": Account(*shared, users=users, sessions=own_sessions, leaving=leaving),
+        "account": Account(*shared, users=users, sessions=own_sessions, leaving=leaving, book=book),
         "password": ChangePassword(
-            *shared, sign_in=parts.sign_in, devices=devices, users=users, sessions=sessions, policy=passwords
+            *shared,
+            sign_in=parts.sign_in,
+            devices=devices,
+            users=users,
+            sessions=sessions,
+            policy=passwords,
+            keeps_password=keeps,
         ),
         "reset": ResetPassword(
             *shared, links=ResetLinks(users, parts.ring), devices=devices, sessions=sessions, policy=passwords
         ),
     }
+    if book is not None:
+        own["keys"] = ApiKeyEndpoint(*shared, book=book, rules=key_rules(parts.settings))
+    plain: dict[str, Handler] = {"static": Static(parts.site, parts.answers.pages.files), **tokens.handlers}
+    if parts.tokens is not None:
+        plain["jwks"] = Jwks(parts.answers, parts.tokens.keys.keys)
     cookies = signed_cookies(parts.ring, secure=parts.site.is_https)
 
     def dressed(name: str, one: Handler) -> Handler:
         return with_session(parts.storage, with_signed_cookies(cookies, one), activity=name != "session")
 
-    return {
-        **{name: dressed(name, one) for name, one in own.items()},
-        "static": Static(parts.site, parts.answers.pages.files),
-    }
+    return {name: dressed(name, one) for name, one in own.items()} | plain

@@ -16,87 +16,23 @@ store. A front door calls :meth:`Gate.decide`, or the two halves itself when it 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar
 
 from gateway.core.access import Denied, check_access
 from gateway.core.head import RequestHead, check_head
 from gateway.core.hosts import Hosts
 from gateway.core.identity import Identity
+from gateway.core.jwt import BadToken
 from gateway.core.paths import Target, parse_target
-from gateway.core.refusals import Refusal, Site, refuse, refuse_for
+from gateway.core.refusals import Site, refuse, refuse_for
 from gateway.core.routes import Route, RouteTable
 from gateway.core.sessions import Session
 from gateway.core.tickets import cookies_named
 from gateway.errors import RequestError, StoreUnavailable
+from gateway.store.bearers import Bearer, Bearers
 from gateway.store.sessions import Lost, Presented, Sessions
+from gateway.verdicts import Endpoint, Forward, Question, Refuse, Serve, TokenQuestion, Verdict
 
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One of our own: which handler, and whether its path is an alias that a legacy front end uses."""
-
-    handler: str
-    alias: bool = False
-    wrong_status: int = 401
-
-
-@dataclass(slots=True)
-class Forward:
-    """Pass it on: to this route's upstream, as this user (None: as nobody)."""
-
-    word: ClassVar[str] = "forward"
-    route: Route
-    target: Target
-    session: Session | None = None
-
-    @property
-    def user(self) -> Identity | None:
-        """Who the backend is told it is."""
-        return self.session.record.user if self.session else None
-
-    def still_lets(self, session: Session) -> bool:
-        """Would the same session, as it is now, be let through to the same route? Its user may have other rights by now."""
-        now, access = session.record.user, self.route.access
-        if now is None or now is self.user:
-            return now is not None or self.user is None
-        return access.public or check_access(access, now) is None
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """Say no. ``user`` is set when somebody signed in was refused, ``error`` when something of ours failed."""
-
-    word: ClassVar[str] = "refuse"
-    refusal: Refusal
-    route: Route | None = None
-    user: Identity | None = None
-    error: StoreUnavailable | None = field(default=None, compare=False)
-    again: bool = field(default=False, compare=False)
-    """The same object is the verdict for every request like this one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Serve:
-    """One of our own endpoints answers."""
-
-    word: ClassVar[str] = "serve"
-    endpoint: Endpoint
-    target: Target
-
-
-Verdict = Forward | Refuse | Serve
-
-
-@dataclass(slots=True)
-class Question:
-    """All that is left to know: is this session alive?"""
-
-    head: RequestHead
-    route: Route
-    target: Target
-    presented: Presented
-
+__all__ = ["Endpoint", "Forward", "Gate", "Question", "Refuse", "Serve", "TokenQuestion", "Verdict"]
 
 Place = tuple[Target, Endpoint | Route | None]
 _PLACES, _SHORT = 4096, 256  # targets that are remembered, and how long they may be
@@ -115,32 +51,42 @@ class Gate:
         sessions: Sessions,
         cookie_name: str,
         hosts: Hosts | None = None,
+        bearers: Bearers | None = None,
     ) -> None:
         self.site = site
         self._hosts = hosts or None
         self._routes = routes
         self._endpoints = endpoints
         self._sessions = sessions
+        self._bearers = bearers
         self._cookie_name = cookie_name
         self._places: dict[str, Place] = {}
         self._cookies: dict[str, Presented] = {}
         self._strangers: dict[tuple[object, ...], Refuse] = {}
 
     async def decide(self, head: RequestHead) -> Verdict:
-        """The verdict. Awaits only when a session has to be looked up."""
+        """The verdict. Awaits only when a session or a token has to be looked up."""
         asked = self.ask(head)
-        if not isinstance(asked, Question):
-            return asked
-        known = self._sessions.known(asked.presented)
-        if known is not None:
-            return self.answer(asked, known)
+        if isinstance(asked, Question):
+            known = self._sessions.known(asked.presented)
+            return self.answer(asked, known) if known is not None else await self.find(asked)
+        return await self.find(asked) if isinstance(asked, TokenQuestion) else asked
+
+    async def find(self, asked: Question | TokenQuestion) -> Forward | Refuse:
+        """The store's answer to the one question that was left."""
+        if isinstance(asked, TokenQuestion):
+            assert self._bearers is not None
+            try:
+                return self._answer_bearer(asked.head, asked.route, asked.target, await self._bearers.find(asked.text))
+            except StoreUnavailable as error:
+                return self._without(asked.head, asked.route, asked.target, error)
         try:
             found = await self._sessions.find(asked.presented)
         except StoreUnavailable as error:
             return self.answer(asked, error)
         return self.answer(asked, found)
 
-    def ask(self, head: RequestHead) -> Verdict | Question:
+    def ask(self, head: RequestHead) -> Verdict | Question | TokenQuestion:
         """Caller and route; and the session as far as the cookie alone tells."""
         try:
             check_head(head)
@@ -191,9 +137,13 @@ class Gate:
             return None
         return None if route is None or route.access.public else check_access(route.access, user)
 
-    def _ask_session(self, head: RequestHead, route: Route, target: Target) -> Verdict | Question:
+    def _ask_session(self, head: RequestHead, route: Route, target: Target) -> Verdict | Question | TokenQuestion:
         if route.identity == "none":
             return Forward(route, target)
+        if self._bearers is not None and route.authorization == "gateway":
+            asked = self._ask_bearer(self._bearers, head, route, target)
+            if asked is not None:
+                return asked
         try:
             presented = self.presented(head)
         except StoreUnavailable as error:
@@ -203,6 +153,32 @@ class Gate:
         if route.identity == "optional":
             return Forward(route, target)
         return self._refuse_stranger(head, route)
+
+    def _ask_bearer(
+        self, bearers: Bearers, head: RequestHead, route: Route, target: Target
+    ) -> Forward | Refuse | TokenQuestion | None:
+        """None: no token came; whoever brings one is judged by it alone, whatever his cookie says."""
+        text = bearers.presented(head)
+        if text is None:
+            return None
+        found = text if isinstance(text, BadToken) else bearers.known(text)
+        if found is None:
+            assert isinstance(text, str)
+            return TokenQuestion(head, route, target, text)
+        return self._answer_bearer(head, route, target, found)
+
+    def _answer_bearer(
+        self, head: RequestHead, route: Route, target: Target, found: Bearer | BadToken
+    ) -> Forward | Refuse:
+        """What exactly is wrong with a token is for the log alone."""
+        if isinstance(found, BadToken):
+            return Refuse(refuse(head, self.site, "bad_token", rules=route.refuse), route, detail=found.event)
+        denied = None if route.access.public else check_access(route.access, found.user)
+        if denied is not None or not found.may_use(route):
+            wanted = denied.wanted if denied else route.name
+            refusal = refuse(head, self.site, "insufficient_scope", rules=route.refuse, wanted=wanted)
+            return Refuse(refusal, route, found.user)
+        return Forward(route, target, bearer=found)
 
     def _refuse_stranger(self, head: RequestHead, route: Route) -> Refuse:
         """Remembered by all that it depends on: strangers come in crowds."""

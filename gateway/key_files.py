@@ -12,24 +12,18 @@ Comment lines right above a key belong to it and move with it. No error here sho
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
 import re
-import stat
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from gateway.core.keys import format_key, parse_ring
 from gateway.errors import StartError
+from gateway.private_files import hold, read_text
 
 MIN_PREFIX = 4
-_LOCK_SECONDS = 10.0
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 _MARK = re.compile(rf"\s*# (added|active since|active until) ({_STAMP})(?=\s|$)")
@@ -184,26 +178,16 @@ def _marked(line: str, mark: str, now: datetime) -> str:
     return f"{_MARK.sub('', line).rstrip()}  # {mark} {utc_text(now)}"
 
 
-def require_private(path: Path) -> None:
-    """:raises StartError: others could read the key, or have put it there (as ssh says of its own)."""
-    mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
-        raise StartError(f"{path} is open to others (mode {mode:o}): if only you can have written it, chmod 600 {path}")
-
-
 def read_ring(path: Path) -> RingText:
     """What the file holds now.
 
     :raises StartError: it cannot be read, or is no ring.
     """
-    with _in_words(path):
-        real = _real(path)
-        try:
-            return RingText(real.read_bytes().decode())
-        except UnicodeDecodeError as error:
-            raise StartError(f"{path}: is not UTF-8") from error
-        except ValueError as error:
-            raise StartError(f"{path}: {error}") from error
+    text = read_text(path)
+    try:
+        return RingText(text)
+    except ValueError as error:
+        raise StartError(f"{path}: {error}") from error
 
 
 def change_ring(path: Path, change: Callable[[RingText], RingText]) -> RingText:
@@ -213,85 +197,9 @@ def change_ring(path: Path, change: Callable[[RingText], RingText]) -> RingText:
 
     :raises StartError: it cannot be read or written, others can read it, or it is no ring.
     """
-    with _in_words(path):
-        real = _real(path)
-        with _locked(real.parent) as folder:
-            ring = read_ring(real)
-            changed = change(ring)
-            if changed is not ring:
-                _require_changeable(real)
-                _replace(real, str(changed))
-                os.fsync(folder)  # a power cut must not undo it: something may be sealed with the new key by then
-            return changed
-
-
-def _real(path: Path) -> Path:
-    """Behind all links. :raises OSError: there is no such file. :raises StartError: it is something else."""
-    real = Path(os.path.realpath(path, strict=True))
-    if not stat.S_ISREG(real.stat().st_mode):
-        raise StartError(f"{path} is no file")
-    return real
-
-
-def _require_changeable(real: Path) -> None:
-    if any(part.startswith("..") for part in real.parts):  # ..data/…: Kubernetes would put its own back
-        raise StartError(f"{real} is a mounted secret: change it where it comes from")
-    if os.statvfs(real).f_flag & os.ST_RDONLY:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-    require_private(real)
-    if not os.access(real, os.W_OK):
-        raise StartError(f"{real} is read-only for you: run this as its owner, with chmod u+w, or as root")
-
-
-@contextmanager
-def _in_words(path: Path) -> Iterator[None]:
-    known = {
-        errno.ENOENT: "there is no such file; gateway secrets makes one",
-        errno.EBUSY: "is mounted by itself: change it where it comes from",
-        errno.EROFS: "is mounted read-only here: change it where it comes from",
-        errno.EPERM: "its owner cannot be kept: run this as its owner, or as root",
-    }
-    try:
-        yield
-    except OSError as error:
-        words = known.get(error.errno or 0, f"cannot be used: {error.strerror}")
-        raise StartError(f"{path}: {words}") from error
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[int]:
-    """Of the folder, whose descriptor it yields: the file is another one after each change, a lock file would stay behind."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        deadline = time.monotonic() + _LOCK_SECONDS
-        while not _has_lock(handle):
-            if time.monotonic() > deadline:
-                raise StartError(f"{folder}: another command is changing the keys there; try again")
-            time.sleep(0.02)
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _has_lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _replace(path: Path, text: str) -> None:
-    like = path.stat()
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            os.fchown(handle, like.st_uid, like.st_gid)
-            os.fchmod(handle, stat.S_IMODE(like.st_mode))
-            file.write(text)
-            file.flush()
-            os.fsync(handle)
-        os.replace(name, path)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
+    with hold(path) as held:
+        ring = read_ring(held.path)
+        changed = change(ring)
+        if changed is not ring:
+            held.replace(str(changed))
+        return changed

@@ -16,13 +16,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.errors import StartError
 from gateway.identity.hashes import hash_password
-from gateway.key_files import require_private
-from gateway.secret_files import new_master_key, write_once
+from gateway.private_files import require_private, write_once
+from gateway.secret_files import new_master_key
 from gateway.settings import Settings, load_settings, settings_from
+from gateway.signing_key_files import first_keys
 from gateway.store.redis_server import RedisServer, die_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -128,7 +130,7 @@ def _redis_url(given: str | None, folder: Path) -> Iterator[str]:
 def demo(port: int, backend_port: int, redis: str | None) -> Iterator[Settings]:
     """The demo's settings, with its backend and Redis running.
 
-    Several demos on one Redis are one site: they share the key in the clone's ``var/demo``. Without ``--redis`` each is
+    Several demos on one Redis are one site: they share the keys in the clone's ``var/demo``. Without ``--redis`` each is
     its own.
     """
     config = ROOT / "config" / "demo.yaml"
@@ -137,12 +139,15 @@ def demo(port: int, backend_port: int, redis: str | None) -> Iterator[Settings]:
     with tempfile.TemporaryDirectory(prefix="gw-demo-") as name:
         folder = Path(name)
         master = ROOT / "var" / "demo" / "master.key" if redis else folder / "master.key"
+        signing = master.with_name("signing_keys")
         write_once(master, new_master_key())
+        write_once(signing, first_keys("EdDSA", datetime.now(UTC)))
         with _redis_url(redis, folder / "redis") as url, _demo_backend(backend_port) as backend:
             given = {
                 "GATEWAY__SERVER__PORT": str(port),
                 "GATEWAY__REDIS__URL": url,
                 "GATEWAY__KEYS__MASTER_FILE": str(master),
+                "GATEWAY__TOKENS__KEYS_FILE": str(signing),
                 "GATEWAY__UPSTREAMS__DEMO__URL": backend,
             }
             yield load_settings(config, {**os.environ, **given})

@@ -42,6 +42,8 @@ _PARTS_IN_CHINESE = {
     "its target has a wrong host": "地址中的主机无效",
     "its target is no path": "地址不是路径",
     "its body is not framed as HTTP says": "请求体分帧无效",
+    "a field is given twice": "字段重复",
+    "this user's groups do not fit into a token": "该用户的组过多，无法写入令牌",
     "the body is not JSON": "请求体不是 JSON",
     "the body is not a JSON object": "请求体不是 JSON 对象",
     "the body is not the form it says it is": "请求体不是其声明的表单",
@@ -75,6 +77,10 @@ _PARTS_IN_CHINESE = {
     "the passwords of this account are changed elsewhere": "该账户的密码需在其他地方修改",
     "the session engine keeps no list of a user's sessions": "会话引擎不保存用户的会话列表",
     "must be a text": "必须是文本",
+    "must be a list of names": "必须是名称列表",
+    "must be a whole number of days, from # to #": "必须是整数天数，从 # 到 #",
+    "must be create or revoke": "必须是 create 或 revoke",
+    "is no route that you may use": "不是您可以使用的路由",
     "must be revoke, revoke_others or revoke_all": "必须是 revoke、revoke_others 或 revoke_all",
     "must be true or false": "必须是 true 或 false",
 }
@@ -109,6 +115,13 @@ _ALL = (
     Reason("rights_changed", 302, "Your rights have changed; please try again", "您的权限已变更，请重试", True),
     Reason("wrong_usertype", 302, "Only users of type {wanted} may go there", "用户非{wanted}类型", True),
     Reason("wrong_group", 302, "Only members of {wanted} may go there", "用户不属于{wanted}组", True),
+    Reason("bad_token", 401, "This token is not valid; please get a new one", "令牌无效，请重新获取", True),
+    Reason("insufficient_scope", 403, "This token is not enough for that: {wanted}", "令牌权限不足：{wanted}", True),
+    Reason(
+        "bad_grant", 400, "This refresh token is not valid any more; please sign in again", "刷新令牌已失效，请重新登录"
+    ),
+    Reason("invalid_client", 401, "Only known clients with their secret may ask this", "客户端验证失败"),
+    Reason("unsupported_grant_type", 400, "This grant_type is not possible here", "不支持该 grant_type"),
     # -- the sign-in itself
     Reason("bad_credentials", 401, "Wrong username or password", "用户名或密码错误"),
     Reason(
@@ -133,6 +146,13 @@ _ALL = (
         "You are signed in on {limit} devices already; sign out on one of them first",
         "您已在 {limit} 台设备上登录，请先在其中一台退出",
     ),
+    Reason(
+        "too_many_keys",
+        403,
+        "You have {limit} API keys already; revoke one of them first",
+        "您已有 {limit} 个访问密钥，请先吊销其中一个",
+    ),
+    Reason("keys_not_allowed", 403, "You may not make API keys", "您无权创建访问密钥"),
     Reason("session_interrupted", 400, "The session was ended while this request ran", "处理请求时会话已被注销"),
     # -- the request
     Reason("bad_request", 400, "The request is malformed: {what}", "请求格式错误：{what}"),
@@ -140,6 +160,7 @@ _ALL = (
     Reason("ambiguous_path", 400, "The path can be read in two ways: {what}", "路径存在歧义：{what}"),
     Reason("no_route", 404, "There is nothing at this address", "页面不存在"),
     Reason("no_such_session", 404, "You have no such session", "您没有该会话"),
+    Reason("no_such_key", 404, "You have no such API key", "您没有该访问密钥"),
     Reason("method_not_allowed", 405, "{method} is not possible here", "不支持 {method} 方法"),
     Reason("slow_request", 408, "The request did not arrive in time", "请求接收超时"),
     Reason("too_large", 413, "The request is larger than {limit} bytes", "请求超过 {limit} 字节"),

@@ -22,9 +22,11 @@ from aiohttp import web
 
 from gateway.core.keys import KeyRing, parse_ring
 from gateway.core.refusals import Site
+from gateway.denylists import make_denylist
 from gateway.engines import SessionParts, session_cookie, session_parts
 from gateway.settings import Settings
 from gateway.settings.load import ring_of
+from gateway.store.denylist import Denylist
 from gateway.store.sessions import Sessions
 from gateway.web.own_app import install
 from gateway.web.session import WebSession
@@ -39,6 +41,8 @@ class Store:
     _settings: Settings
     _ring: KeyRing
     _parts: SessionParts
+    _denylist: Denylist | None
+    """Where there are tokens: those of a session end with it, whoever ends it."""
 
     @property
     def sessions(self) -> Sessions:
@@ -71,6 +75,11 @@ class Store:
         install(app, storage, signed_cookies(self._ring, secure=site.is_https), site)
         app.cleanup_ctx.append(self._while_it_runs)
 
+    async def _close(self) -> None:
+        if self._denylist is not None:
+            await self._denylist.close()
+        await self._parts.close()
+
     async def _while_it_runs(self, app: web.Application) -> AsyncIterator[None]:
         tasks = await self._parts.start()
         yield
@@ -90,7 +99,7 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
         await store._parts.announcements.refresh()
         yield store
     finally:
-        await asyncio.shield(store._parts.close())
+        await asyncio.shield(store._close())
 
 
 def setup_sessions(app: web.Application, settings: Settings) -> None:
@@ -105,7 +114,7 @@ def setup_sessions(app: web.Application, settings: Settings) -> None:
 
     async def closing(app: web.Application) -> AsyncIterator[None]:
         yield
-        await store._parts.close()
+        await store._close()
 
     app.cleanup_ctx.append(closing)
     store.setup(app)
@@ -113,4 +122,5 @@ def setup_sessions(app: web.Application, settings: Settings) -> None:
 
 def _store(settings: Settings) -> Store:
     ring = parse_ring(ring_of(settings))
-    return Store(settings, ring, session_parts(settings, ring))
+    parts = session_parts(settings, ring)
+    return Store(settings, ring, parts, make_denylist(settings, parts))

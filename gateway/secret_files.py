@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import os
 import secrets
-import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.core.keys import KEY_BYTES, format_key, parse_ring
+from gateway.core.signing_keys import parse_signing_keys
 from gateway.errors import StartError
+from gateway.private_files import write_once
+from gateway.signing_key_files import first_keys
 
 # Beside each, how to change it once it is in use.
 _TO_CHANGE = {
     "redis_password": "to change it: gateway secrets --new-redis-password",
     "master_key": "with another key everybody is signed out; if that is wanted, remove the one in use",
+    "signing_keys": "to change them: gateway keys new --signing",
 }
-
-
-def write_once(path: Path, text: str) -> bool:
-    """Writes a secret with mode 0600, whole or not at all, unless the file is there. True: it was written."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.link(name, path)  # atomic, and fails when somebody else was first
-    except FileExistsError:
-        return False
-    finally:
-        os.unlink(name)
-    return True
 
 
 def new_master_key() -> str:
@@ -38,9 +27,9 @@ def new_master_key() -> str:
 
 
 def make_secrets(folder: Path, source: Path | None, *, new_password: bool = False) -> list[str]:
-    """The Redis password and the master key in ``folder``, copied from ``source`` or made; what is there stays.
+    """The Redis password, the master key and the signing keys in ``folder``, copied from ``source`` or made.
 
-    ``redis.conf`` beside them tells Redis the same password. ``new_password``: another one replaces it.
+    What is there stays. ``redis.conf`` beside them tells Redis the same password. ``new_password``: another one replaces it.
 
     Returns the names of the files that were written.
 
@@ -59,7 +48,11 @@ def make_secrets(folder: Path, source: Path | None, *, new_password: bool = Fals
             problems.append(f"{source}/{name}: not the one in use, {folder / name}; {_TO_CHANGE[name]}")
     if problems:
         raise StartError("\n  ".join(["these secrets cannot be used, nothing was written:", *problems]))
-    fresh = {"redis_password": secrets.token_urlsafe(32), "master_key": new_master_key().strip()}
+    fresh = {
+        "redis_password": secrets.token_urlsafe(32),
+        "master_key": new_master_key().strip(),
+        "signing_keys": first_keys("EdDSA", datetime.now(UTC)).strip(),
+    }
     try:
         if old is not None:
             (folder / "redis_password").unlink()
@@ -91,6 +84,8 @@ def _check_secret(name: str, text: str) -> None:
         raise ValueError("is empty")
     if name == "master_key":
         parse_ring(text)
+    elif name == "signing_keys":
+        parse_signing_keys(text)
     elif not text.isprintable():
         raise ValueError("must be one line without control characters")
 
@@ -116,7 +111,7 @@ def hand_over(folder: Path, gateway: int, redis: int, redis_data: Path | None) -
 
     :raises StartError: not root.
     """
-    owners = {"master_key": gateway, "redis_password": gateway, "redis.conf": redis}
+    owners = {"master_key": gateway, "signing_keys": gateway, "redis_password": gateway, "redis.conf": redis}
     try:
         folder.chmod(0o711)  # both pass through, nobody lists
         for name, uid in owners.items():

@@ -739,12 +739,43 @@ def configured(folder: Path, sources: str) -> Path:
 
 def test_a_users_file_that_is_not_there_yet_is_told_with_the_way_to_one(tmp_path: Path) -> None:
     config, path = configured(tmp_path, "[{source: file, path: users.yaml}]"), tmp_path / "users.yaml"
-    done = run_gateway("users", "add", "bob", "--config", str(config), "--generate")
-    assert done.returncode == 1
-    assert "gateway users add NAME --file FILE makes a users file" in done.stderr
-    assert not path.exists()
+    for command in (("list",), ("passwd", "bob", "--generate"), ("remove", "bob")):
+        done = run_gateway("users", *command, "--config", str(config))
+        assert done.returncode == 1
+        assert "gateway users add NAME --file FILE makes a users file" in done.stderr
+        assert not path.exists()
     assert users(path, "add", "bob", "--generate").returncode == 0
     assert run_gateway("users", "list", "--config", str(config)).stdout.startswith("bob\t")
+
+
+@pytest.mark.parametrize("more", [(), ("--source", "file:users.yaml")])
+def test_the_first_user_of_a_configuration_makes_the_file_that_it_names(tmp_path: Path, more: tuple[str, ...]) -> None:
+    config = configured(tmp_path, "[{source: file, path: new/users.yaml}]")
+    path = tmp_path / "new" / "users.yaml"
+    done = run_gateway("users", "add", "bob", "--config", str(config), "--generate", *more)
+    assert done.returncode == 0, done.stderr
+    assert f"{path}: made, as {config}:2 names it\n{path}: added bob\n" in done.stdout
+    again = run_gateway("users", "add", "carol", "--config", str(config), "--generate", *more)
+    assert (again.returncode, "made" in again.stdout) == (0, False)
+    listed = run_gateway("users", "list", "--config", str(config)).stdout
+    assert [line.split("\t")[0] for line in listed.splitlines()] == ["bob", "carol"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "more"),
+    [
+        ("[{source: file, path: users.yaml, speed: 1}]", ()),
+        ("[{source: file, path: users.yaml}, {source: file, path: more.yaml}]", ()),
+        ("[{source: file, path: users.yaml}]", ("--source", "file:more.yaml")),
+        ("[{source: htpasswd, path: users.yaml}]", ()),
+    ],
+    ids=["something else is wrong", "which one is not clear", "another one is meant", "a file of another kind"],
+)
+def test_no_file_is_made_that_may_not_be_meant(tmp_path: Path, sources: str, more: tuple[str, ...]) -> None:
+    done = run_gateway("users", "add", "bob", "--config", str(configured(tmp_path, sources)), "--generate", *more)
+    assert done.returncode == 1
+    assert "No such file or directory" in done.stderr
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["gateway.yaml"]
 
 
 @pytest.mark.parametrize("more", [(), ("--source", "htpasswd:pw")])

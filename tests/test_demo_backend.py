@@ -1,6 +1,7 @@
 """The demo's legacy backend, over HTTP."""
 
 import asyncio
+import base64
 import contextlib
 import gzip
 import hashlib
@@ -65,9 +66,64 @@ def pattern(length: int) -> bytes:
     return bytes(i % 251 for i in range(length))
 
 
+# --- the shop ---------------------------------------------------------------------------------------------------------
+
+DATA, UPDATE = "X-Session-Data", "X-Session-Update"
+
+
+def in_base64(value: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+def from_base64(value: str) -> Any:
+    return json.loads(base64.urlsafe_b64decode(value + "=="))
+
+
+async def test_the_shop_shows_its_session_data_and_counts_the_visit(client: Client) -> None:
+    headers = {DATA: in_base64({"visits": 4, "cart": {"pen": 2, "gone": 1}})}
+    response = await client.get("/shop", headers=headers)
+    html = await response.text()
+    assert '<strong id="visits">5</strong>' in html
+    assert '<strong id="total">£49.00</strong>' in html
+    assert from_base64(response.headers[UPDATE]) == {"visits": 5}
+
+
+@pytest.mark.parametrize(
+    ("form", "cart", "update"),
+    [
+        ({"add": "ink"}, {"pen": 2}, {"cart": {"ink": 1}}),
+        ({"add": "pen"}, {"pen": 2}, {"cart": {"pen": 3}}),
+        ({"add": "pen"}, {"pen": 99}, {"cart": {"pen": 99}}),
+        ({"remove": "pen"}, {"pen": 2}, {"cart": {"pen": None}}),
+        ({"empty": "yes"}, {"pen": 2, "ink": 1}, {"cart": None}),
+    ],
+)
+async def test_a_button_of_the_shop_changes_what_it_names(
+    client: Client, form: dict[str, str], cart: dict[str, int], update: Any
+) -> None:
+    headers = {DATA: in_base64({"visits": 1, "cart": cart})}
+    response = await client.post("/shop/cart", data=form, headers=headers, allow_redirects=False)
+    assert (response.status, response.headers["Location"]) == (303, "/shop")
+    assert from_base64(response.headers[UPDATE]) == update
+
+
+async def test_without_session_data_the_shop_says_so_and_keeps_nothing(client: Client) -> None:
+    response = await client.get("/shop")
+    assert "There is no cart here" in await response.text()
+    posted = await client.post("/shop/cart", data={"add": "ink"}, allow_redirects=False)
+    assert (response.status, posted.status) == (200, 303)
+    assert UPDATE not in response.headers
+    assert UPDATE not in posted.headers
+
+
+@pytest.mark.parametrize("form", [{}, {"add": "gold"}, {"remove": "<script>"}])
+async def test_what_the_shop_does_not_have_cannot_be_put_into_the_cart(client: Client, form: dict[str, str]) -> None:
+    assert (await client.post("/shop/cart", data=form, headers={DATA: "e30"})).status == 400
+
+
 # --- pages -----------------------------------------------------------------------------------------------------------
 
-PAGES = ["/", "/mgr/index.html", "/mgr/sign.html", "/orders", "/public/about.html"]
+PAGES = ["/", "/mgr/index.html", "/mgr/sign.html", "/orders", "/shop", "/public/about.html"]
 
 
 @pytest.mark.parametrize("path", PAGES)

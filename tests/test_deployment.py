@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from ruamel.yaml import YAML
 from gateway import __version__, app, secret_files
 from gateway.errors import StartError
 from gateway.settings import Settings, load_settings
+from gateway.signing_key_files import first_keys, read_signing_keys
 from gateway.store.redis_server import RedisServer, find_redis_server
 from tests.harness import MASTER, OTHER_MASTER, GatewayProcess, free_port, run_gateway
 
@@ -394,7 +396,8 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-NAMES = {"master_key", "redis_password", "redis.conf"}
+OTHER_KEYS = first_keys("EdDSA", datetime(2026, 1, 31, tzinfo=UTC))
+NAMES = {"master_key", "signing_keys", "redis_password", "redis.conf"}
 
 
 def test_secrets_are_made_for_their_owner_only(tmp_path: Path) -> None:
@@ -402,7 +405,8 @@ def test_secrets_are_made_for_their_owner_only(tmp_path: Path) -> None:
     done = secrets("--dir", folder)
     assert done.returncode == 0
     assert set(contents(folder)) == NAMES
-    assert {text.count(b"\n") for text in contents(folder).values()} == {1}
+    assert {text.count(b"\n") for name, text in contents(folder).items() if name != "signing_keys"} == {1}
+    assert read_signing_keys(folder / "signing_keys").active.algorithm == "EdDSA"
     assert mode(folder) == 0o700
     assert {mode(path) for path in folder.iterdir()} == {0o600}
 
@@ -414,6 +418,9 @@ def test_secrets_are_long_and_never_the_same_and_never_shown(tmp_path: Path) -> 
         assert texts[0] != texts[1]
         assert all(len(text) >= 43 for text in texts)  # 32 random bytes
         assert not any(text in run.stdout + run.stderr for run in done for text in texts)
+    keys = [read_signing_keys(tmp_path / folder / "signing_keys").active for folder in "ab"]
+    assert keys[0].kid != keys[1].kid
+    assert not any(str(key.private_jwk()["d"]) in run.stdout + run.stderr for run in done for key in keys)
 
 
 def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
@@ -441,7 +448,10 @@ def test_a_missing_one_is_made_beside_one_that_is_there(tmp_path: Path) -> None:
     assert set(contents(tmp_path)) == NAMES
 
 
-@pytest.mark.parametrize(("name", "other"), [("master_key", OTHER_MASTER), ("redis_password", "another-password")])
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("master_key", OTHER_MASTER), ("redis_password", "another-password"), ("signing_keys", OTHER_KEYS)],
+)
 def test_one_in_use_is_never_overwritten_and_the_operator_is_told(tmp_path: Path, name: str, other: str) -> None:
     (tmp_path / "given").mkdir()
     secrets("--dir", tmp_path / "s")
@@ -463,6 +473,9 @@ def test_one_in_use_is_never_overwritten_and_the_operator_is_told(tmp_path: Path
         pytest.param("master_key", b"not-a-key\n", "line 1 is not base64url of 32 bytes", id="broken key"),
         pytest.param("master_key", f"{MASTER}\n{MASTER}\n".encode(), "holds a key twice", id="a key twice"),
         pytest.param("master_key", b"\xff\xfe", "is not UTF-8", id="key in another encoding"),
+        pytest.param("signing_keys", b"", "is empty", id="empty signing keys"),
+        pytest.param("signing_keys", b'{"keys": []}', "exactly one signing key is active", id="no signing key"),
+        pytest.param("signing_keys", b'{"keys": [{"kid": "1"}]}', "key 1: its state", id="broken signing key"),
         pytest.param("redis_password", b"", "is empty", id="empty password"),
         pytest.param("redis_password", b"\n", "is empty", id="blank password"),
         pytest.param("redis_password", b"one\ntwo\n", "must be one line", id="two lines"),
@@ -558,7 +571,7 @@ def test_only_root_hands_the_secrets_over(tmp_path: Path) -> None:
     assert (done.returncode, again.returncode) == (0, 0)
     owners = {path.name: (path.stat().st_uid, path.stat().st_gid, mode(path)) for path in (tmp_path / "s").iterdir()}
     gateway = (10001, 10001, 0o400)
-    assert owners == {"master_key": gateway, "redis_password": gateway, "redis.conf": (999, 999, 0o400)}
+    assert owners == {name: (999, 999, 0o400) if name == "redis.conf" else gateway for name in NAMES}
     assert mode(tmp_path / "s") == 0o711
     assert ((tmp_path / "data").stat().st_uid, mode(tmp_path / "data")) == (999, 0o700)
 

@@ -280,6 +280,9 @@ def complete(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     data.setdefault("upstreams", {name: {"url": "http://127.0.0.1:9000"} for name in used or {"app"}})
     data["users"] = [with_files(source, folder) for source in data["users"]]
     data["keys"] = {"master": MASTER}
+    for route in data["routes"]:
+        if route.get("backend_auth", {}).pop("password_file", None):
+            route["backend_auth"]["password"] = "secret"
     if (data.get("redis") or {}).pop("password_file", None):
         data["redis"]["password"] = "secret"
     for upstream in data["upstreams"].values():
@@ -296,6 +299,12 @@ def complete(data: dict[str, Any], folder: Path) -> dict[str, Any]:
         (folder / file).write_bytes(STATIC["mark.svg"].body)
     if file := (data.get("passwords") or {}).get("common_file"):
         (folder / file).touch()
+    if file := (data.get("tokens") or {}).get("keys_file"):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).touch()
+    for client in (data.get("tokens") or {}).get("clients", ()):
+        client.update(secret="16-characters-or-more")
+        client.pop("secret_file", None)
     return data
 
 

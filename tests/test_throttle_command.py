@@ -85,6 +85,15 @@ def test_who_has_to_wait_can_be_asked_for_and_let_in(config: Path, url: str, red
         assert client.keys("gw:throttle:*") == []
 
 
+def test_an_ipv6_address_is_let_in_with_the_network_around_it(config: Path, url: str) -> None:
+    assert try_(url, WRONG, "2001:db8:1:2::7") == 401
+    wanted = {"address", "network", "account_at_address"}
+    assert {row["kind"] for row in listed(config, "--address", "2001:db8:1:2::8")} == wanted
+    assert [row["kind"] for row in listed(config, "--address", "2001:db8:1:3::8")] == ["network"]
+    assert throttle(config, "clear", "--address", "2001:db8:1:2::8").stdout == "forgot 3 counters\n"
+    assert [row["kind"] for row in listed(config)] == ["account"]
+
+
 def test_a_list_for_people_has_headings_and_no_name(config: Path, url: str) -> None:
     try_(url, WRONG)
     done = throttle(config, "list")

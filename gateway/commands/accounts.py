@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -22,6 +20,7 @@ from gateway.identity.common_passwords import make_policy
 from gateway.identity.users_file import UsersFile
 from gateway.identity.users_yaml import UserEntry, what_is_wrong_with
 from gateway.settings import Settings, load_settings
+from gateway.settings.files import NoUsersFile
 from gateway.settings.users import FileSource
 from gateway.settings.users_sql import SqlUsersSettings
 from gateway.telemetry.audit import Event, Fields
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 DEFAULT_FILE = Path("config/users.yaml")
-_PATH_OF_USERS = re.compile(r"users\.[0-9]+\.path")
 
 
 class Accounts(Protocol):
@@ -143,7 +141,7 @@ def _about(user_id: str) -> Fields:
     return {"user_id": user_id} if user_id else {}
 
 
-def accounts_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def _options(command: Callable[..., Any], *, makes: bool) -> Callable[..., Any]:
     """``--file``, or ``--config`` and ``--source``: the command is given its ``accounts``."""
 
     @click.option("--file", "path", type=File, help=f"A users file.  [default: {DEFAULT_FILE}]")
@@ -153,9 +151,29 @@ def accounts_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(
         *args: Any, path: Path | None, config: Path | None, source: str | None, audit: str = "off", **rest: Any
     ) -> Any:
+        if makes and config is not None and path is None:
+            _make_missing(config, source)
         return command(*args, accounts=_chosen(path, config, source, audit), **rest)
 
     return run
+
+
+accounts_options = partial(_options, makes=False)
+"""A decorator: see :func:`_options`."""
+accounts_to_add_to = partial(_options, makes=True)
+"""The same, but a users file that the configuration names and that is not there yet is made."""
+
+
+def _make_missing(config: Path, source: str | None) -> None:
+    """Only where nothing else is wrong: whoever corrects the rest may have meant another file."""
+    try:
+        load_settings(config, os.environ)
+    except SettingsError as error:
+        paths = {one.path if isinstance(one, NoUsersFile) else None for one in error.problems}
+        path = paths.pop() if len(paths) == 1 else None
+        if path is not None and source in (None, f"file:{path.name}"):
+            UsersFile(path).create()
+            click.echo(f"{path}: made, as {error.problems[0].where} names it")
 
 
 def _chosen(path: Path | None, config: Path | None, source: str | None, audit: str) -> Accounts:
@@ -195,6 +213,6 @@ def _loaded(config: Path) -> Settings:
 
 
 def _with_way_out(problem: Problem) -> Problem:
-    if not (_PATH_OF_USERS.fullmatch(problem.key) and problem.what.endswith(os.strerror(errno.ENOENT))):
+    if not isinstance(problem, NoUsersFile):
         return problem
     return replace(problem, what=f"{problem.what}; gateway users add NAME --file FILE makes a users file")

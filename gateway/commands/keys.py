@@ -1,4 +1,7 @@
-"""``gateway keys``: the ring of master keys in its file. A new key is handed out in two steps (docs/keys.md)."""
+"""``gateway keys``: the ring of master keys in its file. A new key is handed out in two steps (docs/keys.md).
+
+With ``--signing`` the same commands are about the keys that sign tokens: :mod:`gateway.commands.signing_keys`.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,16 @@ from pathlib import Path
 
 import click
 
+from gateway.commands import signing_keys
 from gateway.commands.auditing import record
 from gateway.commands.options import File, table
+from gateway.commands.signing_keys import algorithm_option, signing_option, token_lifetime_option
 from gateway.commands.stores import with_store
 from gateway.core.keys import KEY_BYTES
+from gateway.core.signing_keys import Algorithm
 from gateway.errors import StartError
-from gateway.key_files import RingKey, RingText, change_ring, read_ring, require_private, utc_text
+from gateway.key_files import RingKey, RingText, change_ring, read_ring, utc_text
+from gateway.private_files import require_private
 from gateway.settings import Settings, load_settings
 from gateway.settings.stores import SessionSettings
 
@@ -36,14 +43,21 @@ class _Place:
         return f"--config {self.config}" if self.config else f"--file {self.path}"
 
 
+def _named(config: Path | None, file: Path | None) -> tuple[Settings | None, Path]:
+    """The settings of a configuration with its path, or None and the file of keys."""
+    if (config is None) == (file is None):
+        raise click.UsageError("give either --config FILE (it names the file of keys) or --file FILE (the keys)")
+    if config is not None:
+        return load_settings(config, os.environ), config
+    assert file is not None
+    return None, file
+
+
 def _place(config: Path | None, file: Path | None) -> _Place:
     """:raises StartError: the configuration names no file of keys."""
-    if (config is None and file is None) or (config and file):
-        raise click.UsageError("give either --config FILE (it names the file of keys) or --file FILE (the keys)")
-    if file is not None:
-        return _Place(file, None, None)
-    assert config is not None
-    settings = load_settings(config, os.environ)
+    settings, named = _named(config, file)
+    if settings is None or config is None:
+        return _Place(named, None, None)
     if settings.keys.master_file is None:
         variable = next((name for name in os.environ if name.upper() == "GATEWAY__KEYS__MASTER"), None)
         where = f"the variable {variable}" if variable else f"keys.master in {config}"
@@ -52,20 +66,32 @@ def _place(config: Path | None, file: Path | None) -> _Place:
 
 
 def _ring_options(command: Callable[..., None]) -> Callable[..., None]:
-    config = click.option("--config", type=File, help="The configuration; its keys.master_file is meant.")
+    config = click.option(
+        "--config", type=File, help="The configuration; its keys.master_file is meant, or tokens.keys_file."
+    )
     file = click.option("--file", type=File, help="The file of keys itself; no store is asked.")
-    return config(file(command))
+    return signing_option(config(file(command)))
+
+
+def _signing(config: Path | None, file: Path | None) -> signing_keys.Place:
+    return signing_keys.place_of(*_named(config, file))
 
 
 @click.group()
 def keys() -> None:
-    """The ring of master keys: the first seals and signs, all open and verify."""
+    """The ring of master keys: the first seals and signs, all open and verify. With --signing, the keys that sign tokens."""
 
 
 @keys.command("new")
 @_ring_options
-def new_key(config: Path | None, file: Path | None) -> None:
-    """Add a key that only opens, to be handed out."""
+@algorithm_option
+def new_key(config: Path | None, file: Path | None, signing: bool, algorithm: Algorithm | None) -> None:
+    """Add a key that is not used yet, to be handed out."""
+    if signing:
+        signing_keys.new(_signing(config, file), algorithm)
+        return
+    if algorithm:
+        raise click.UsageError("--algorithm goes with --signing")
     place = _place(config, file)
     ring = change_ring(place.path, lambda ring: ring.with_new(secrets.token_bytes(KEY_BYTES), _now()))
     key = ring.keys[-1]
@@ -77,9 +103,12 @@ def new_key(config: Path | None, file: Path | None) -> None:
 @keys.command("rotate")
 @_ring_options
 @click.option("--to", "wanted", metavar="ID", help="This key [the last one added].")
-@click.option("--force", is_flag=True, help="Also when the running gateways may not have the key.")
-def rotate(config: Path | None, file: Path | None, wanted: str | None, force: bool) -> None:
+@click.option("--force", is_flag=True, help="Also when gateways or verifiers may not have the key.")
+def rotate(config: Path | None, file: Path | None, signing: bool, wanted: str | None, force: bool) -> None:
     """Make the newest key the active one."""
+    if signing:
+        signing_keys.rotate(_signing(config, file), wanted, force)
+        return
     place = _place(config, file)
     announced = None if force or not _can_tell(place) else _announced(place, "--force rotates all the same")
     before: list[RingKey] = []
@@ -121,8 +150,11 @@ def _require_announced(key: RingKey, announced: frozenset[str]) -> None:
 
 @keys.command("list")
 @_ring_options
-def list_keys(config: Path | None, file: Path | None) -> None:
+def list_keys(config: Path | None, file: Path | None, signing: bool) -> None:
     """Which keys there are, never the keys themselves."""
+    if signing:
+        signing_keys.show(_signing(config, file))
+        return
     place = _place(config, file)
     ring = read_ring(place.path)
     _warn_if_open(place.path)
@@ -165,9 +197,23 @@ def _warn_if_open(path: Path) -> None:
     metavar="SECONDS",
     help="With --file: the longer one of session.absolute_timeout and session.remember.absolute_timeout [its default].",
 )
-@click.option("--force", is_flag=True, help="Also when sessions may need it: they are over then.")
-def retire(key_id: str, config: Path | None, file: Path | None, absolute_timeout: int | None, force: bool) -> None:
-    """Take a key out once no session needs it."""
+@token_lifetime_option
+@click.option("--force", is_flag=True, help="Also when sessions or tokens may need it: they are over then.")
+def retire(
+    key_id: str,
+    config: Path | None,
+    file: Path | None,
+    signing: bool,
+    absolute_timeout: int | None,
+    token_lifetime: int | None,
+    force: bool,
+) -> None:
+    """Take a key out once nothing needs it."""
+    if (absolute_timeout and signing) or (token_lifetime and (config or not signing)):
+        raise click.UsageError("--token-lifetime goes with --signing --file, --absolute-timeout goes without --signing")
+    if signing:
+        signing_keys.retire(_signing(config, file), key_id, token_lifetime, force)
+        return
     if absolute_timeout and config:
         raise click.UsageError("--absolute-timeout goes with --file; with --config it is that of the settings")
     place = _place(config, file)

@@ -25,7 +25,7 @@ def make_secrets(
     redis_uid: int | None,
     redis_data: Path | None,
 ) -> None:
-    """Make the Redis password and the master key, if they are not there yet."""
+    """Make the Redis password, the master key and the signing keys, if they are not there yet."""
     if (gateway_uid is None) != (redis_uid is None) or (redis_data and redis_uid is None):
         raise click.UsageError("--gateway-uid and --redis-uid go together; --redis-data goes with them")
     written = secret_files.make_secrets(folder, source, new_password=new_password)

@@ -16,7 +16,7 @@ from gateway.commands.options import config_option, table
 from gateway.commands.stores import run_quietly
 from gateway.core.callers import as_address
 from gateway.core.identity import Identity
-from gateway.core.throttling import Held, Policy, prefix_of, shown_wait
+from gateway.core.throttling import Held, Policy, networks_of, shown_wait
 from gateway.identity.passwords import PasswordChecker
 from gateway.identity.sign_in import account_of
 from gateway.identity.source import canonical
@@ -116,7 +116,7 @@ def _record(settings: Settings, user: str | None, address: str | None, count: in
 
 def _names(policy: Policy, user: str | None, address: str | None, known: Sequence[Identity]) -> list[str]:
     """What attempts of this user, and from this address, are counted under. The login itself counts where nobody knew it."""
-    names = [prefix_of(address, policy)] if address is not None else []
+    names = networks_of(address, policy) if address is not None else []
     if user is not None:
         names += [*dict.fromkeys(map(account_of, known)), canonical(user)]
     return names

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gateway.commands.accounts import Accounts, accounts_options
+from gateway.commands.accounts import Accounts, accounts_options, accounts_to_add_to
 from gateway.commands.auditing import audit_option
 from gateway.core.identity import Identity
 from gateway.core.passwords import PasswordPolicy, names_of
@@ -32,7 +32,7 @@ generate_option = click.option("--generate", is_flag=True, help="Make a password
 
 @users.command("add")
 @click.argument("username")
-@accounts_options
+@accounts_to_add_to
 @click.option("--name", help="Display name.")
 @click.option("--email", help="Can be used to sign in, too.")
 @click.option("--usertype", help="For routes that want one.")
@@ -43,7 +43,7 @@ generate_option = click.option("--generate", is_flag=True, help="Make a password
 def add_user(
     accounts: Accounts, password_stdin: bool, generate: bool, groups: tuple[str, ...], **given: str | None
 ) -> None:
-    """Add a user. Makes what is not there: the users file with --file, the table with --config."""
+    """Add a user. Makes what is not there: the users file, the table."""
     _check_way(password_stdin, generate)
     accounts.create()
     row: dict[str, Any] = {"username": given.pop("username"), "password": None, "id": secrets.token_hex(8)}

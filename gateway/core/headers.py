@@ -57,6 +57,8 @@ _OURS = frozenset(
     b"x-session-data x-session-update x-session-update-failed x-auth-request-access-token".split()
 )
 _OURS_BEGIN = b"x-forwarded-"
+# Between us and the backend: never part of an answer to a client.
+_SESSION_HEADERS = frozenset({b"x-session-data", b"x-session-update", b"x-session-update-failed"})
 _PRESET_NAMES = frozenset(name.lower().encode() for preset in PRESETS.values() for name in preset.values())
 # Read by CGI, WSGI and PHP backends as the real thing when spelled with an underscore (hazard A6). ``Proxy`` becomes
 # HTTP_PROXY there (CVE-2016-5385), in every spelling.
@@ -77,6 +79,8 @@ class HeaderPolicy:
     via: bool = True
     forwarded: bool = False
     own_cookies: frozenset[str] = frozenset()
+    own_headers: tuple[str, ...] = ()
+    """More of them that are the gateway's: no backend gets them."""
 
     @cached_property
     def kinds(self) -> NameKinds:
@@ -86,7 +90,7 @@ class HeaderPolicy:
     @cached_property
     def stripped(self) -> frozenset[bytes]:
         """Names (lower case, dashes) that a client's request never brings along."""
-        own = {_one_spelling(name.encode()) for name in self.names.values()}
+        own = {_one_spelling(name.encode()) for name in (*self.names.values(), *self.own_headers)}
         return _HOP_BY_HOP | _OURS | _PRESET_NAMES | own | {b"proxy"}
 
 
@@ -100,7 +104,7 @@ class Origin:
     request_id: str
 
 
-_PASS, _DROP, _COOKIE, _HOST, _AUTHORIZATION, _CONNECTION = range(6)
+_PASS, _DROP, _COOKIE, _HOST, _AUTHORIZATION, _CONNECTION, _SESSION = range(7)
 _MAX_NAMES = 4096
 
 
@@ -228,6 +232,8 @@ class _AnswerKinds(dict[bytes, int]):
         kind = _DROP if key in _HOP_BY_HOP and key != b"proxy-authenticate" else _PASS
         if key == b"set-cookie":
             kind = _COOKIE
+        elif key in _SESSION_HEADERS:
+            kind = _SESSION
         if name.lower() == b"connection":
             kind = _CONNECTION
         if len(self) < _MAX_NAMES and len(name) <= 64:
@@ -238,8 +244,14 @@ class _AnswerKinds(dict[bytes, int]):
 _ANSWER_KINDS = _AnswerKinds()
 
 
+def is_session_header(name: bytes) -> bool:
+    """Is it one of ``X-Session-*``, in any spelling?"""
+    return _one_spelling(name) in _SESSION_HEADERS
+
+
 def response_headers(raw: RawHeaders, own_cookies: frozenset[str], cache: str) -> tuple[RawHeaderList, int]:
-    """What of the backend's answer passes, and how many of its cookies had our name (removed; worth a log line)."""
+    """What of the backend's answer passes, and how many fields were ours alone to send and are removed: cookies of our name,
+    and ``X-Session-*``."""
     kinds = _ANSWER_KINDS
     kept: RawHeaderList = []
     stolen, has_named = 0, False
@@ -252,6 +264,8 @@ def response_headers(raw: RawHeaders, own_cookies: frozenset[str], cache: str) -
                 stolen += 1
             else:
                 kept.append(pair)
+        elif kind == _SESSION:
+            stolen += 1
         elif kind == _CONNECTION and pair[1] not in _USUAL:
             has_named = True
     if has_named:

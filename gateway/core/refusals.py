@@ -22,7 +22,16 @@ CHALLENGE = 'Session realm="gateway"'
 """For every 401 (RFC 9110 §15.5.2): a scheme no browser opens a dialog for."""
 ANY_METHOD = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 """What 405 allows where every method but CONNECT passes."""
-_ALSO_READ = {"cross_site": ("Origin", "Referer", "Sec-Fetch-Site")}
+_ALSO_READ = {
+    "cross_site": ("Origin", "Referer", "Sec-Fetch-Site"),
+    "bad_token": ("Authorization", "Referer"),
+    "insufficient_scope": ("Authorization", "Referer"),
+}
+_TOKEN_CHALLENGES = {
+    "bad_token": 'Bearer error="invalid_token"',
+    "insufficient_scope": 'Bearer error="insufficient_scope"',
+}
+"""RFC 6750 §3."""
 _DEFAULT_RULES = RefusalRules()
 _CLOSES = frozenset({"bad_request", "bad_version", "too_large", "slow_request", "method_not_allowed", "unknown_coding"})
 
@@ -113,7 +122,7 @@ def refuse_for(head: RequestHead, site: Site, error: GatewayError, rules: Refusa
 
 
 def _status(reason: Reason, rules: RefusalRules) -> int:
-    if not reason.sign_in_helps:
+    if not reason.sign_in_helps or reason.status != 302:
         return reason.status
     return rules.forbidden if reason.code.startswith(("wrong_", "rights_")) else rules.status
 
@@ -145,8 +154,8 @@ def vary_on(site: Site, *read: str) -> str:
 def _headers(status: int, reason: Reason, site: Site) -> dict[str, str]:
     read = (*PAGE_LOAD_DEPENDS_ON, *_ALSO_READ.get(reason.code, ("Referer",) if reason.sign_in_helps else ()))
     headers = {"Cache-Control": "no-store", "Vary": vary_on(site, *read)}
-    if status == 401:
-        headers["WWW-Authenticate"] = CHALLENGE
+    if status == 401 or reason.code in _TOKEN_CHALLENGES:
+        headers["WWW-Authenticate"] = _TOKEN_CHALLENGES.get(reason.code, CHALLENGE)
     if status == 405:
         headers["Allow"] = ANY_METHOD
     if status == 426:  # RFC 6455 §4.4, RFC 9110 §15.5.22

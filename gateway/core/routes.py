@@ -7,13 +7,16 @@ dictionary look-up per segment, however many routes there are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from gateway.core.access import Access
+from gateway.core.identity import Identity
 from gateway.core.limits import Limits
 from gateway.core.paths import Target
+from gateway.core.session_data import Failure
+from gateway.core.sessions import Session
 from gateway.errors import RequestError
 
 
@@ -47,6 +50,26 @@ class WebSocketRules:
     activity: bool = True
 
 
+class Told(Protocol):
+    """What the backend of a route is told beside the identity headers, and what becomes of what it says back."""
+
+    @property
+    def takes_updates(self) -> bool:
+        """May its answers change the session?"""
+
+    @property
+    def has_authorization(self) -> bool:
+        """Is ``Authorization`` ours there? Then the client's own does not pass."""
+
+    def lines(self, user: Identity | None, session: Session | None, sid: str) -> bytes:
+        """Header lines, each with its line end. ``sid`` names the session in public, a token's too."""
+
+    def update(
+        self, session: Session | None, values: Sequence[bytes]
+    ) -> Awaitable[tuple[Session | None, Failure | None]]:
+        """The session as it is now, and why what the answer says of it could not be stored."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One rule: a path, who may pass, where to, and how."""
@@ -65,6 +88,8 @@ class Route:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     websocket: WebSocketRules = field(default_factory=WebSocketRules)
+    told: Told | None = None
+    """None: the identity headers say all."""
 
 
 class RouteTable:

@@ -10,6 +10,8 @@ from typing import Any
 from gateway.core.identity import Identity
 
 RECORD_VERSION = 2
+RESERVED = "_gateway."
+"""What the keys begin with that the gateway itself keeps in a session's data: nobody else sees or writes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,16 @@ class SessionRecord:
             return cls(created, _moment(raw["m"]), user, expiry, dict(data), end, issued, before, remembered)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise ValueError("not a session record") from error
+
+
+def reserved_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What the gateway itself keeps in them."""
+    return {key: value for key, value in data.items() if str(key).startswith(RESERVED)}
+
+
+def visible_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    """All else."""
+    return {key: value for key, value in data.items() if not str(key).startswith(RESERVED)}
 
 
 def _moment(value: Any) -> float:

@@ -6,15 +6,18 @@ lengthens nobody's wait for an account. Counters, each of
 which must have room:
 
 - ``browser`` or ``address``, before anybody is looked up: a browser with a device cookie of ours
-  (:mod:`gateway.core.device_cookie`) is counted by itself, everybody else by address;
+  (:mod:`gateway.core.device_cookie`) is counted by itself, everybody else by address. Who comes by IPv6 is counted in
+  ``network``, too: a customer of a provider has 65,536 networks, each of which would be a caller of its own;
 - ``device``, when this browser has signed in as this account before: **this counter alone**. So nobody can keep the owner
   out, neither from many addresses nor from behind the same one (an office behind NAT). It opens nothing: such a cookie is
   made by a right password, holds for the accounts that gave one, and is counted for each of them;
-- for everybody else: ``address``, ``account_at_address`` and ``account``, which is all browsers that are not known together:
-  it never refuses for good, but asks for a growing pause, which is how a guess from ten thousand addresses is slowed.
+- for everybody else: ``address`` (and ``network``), ``account_at_address`` and ``account``, which is all browsers that are
+  not known together: it never refuses for good, but asks for a growing pause, which is how a guess from ten thousand
+  addresses is slowed.
 
 A success empties ``account_at_address`` and ``device``, takes from ``account`` what the same address had put there, and gives
-``address`` and ``browser`` back their one, no more: who has one right password cannot buy guesses at others with it.
+``address``, ``network`` and ``browser`` back their one, no more: who has one right password cannot buy guesses at others
+with it.
 
 Times are milliseconds here, as whole numbers: the script in :mod:`gateway.store.redis_throttles` counts in the same way.
 """
@@ -29,11 +32,16 @@ from ipaddress import ip_network
 from gateway.core.callers import as_address
 from gateway.core.device_cookie import Device
 
+_ALLOCATION = 48
+"""Bits of an IPv6 network that one customer is given (RFC 6177, and what hosting providers do)."""
+_CALLERS = 8
+
 
 class Kind(Enum):
     """What is counted; the value stands in lists and in the names of keys."""
 
     ADDRESS = "address"
+    NETWORK = "network"
     BROWSER = "browser"
     ACCOUNT = "account"
     ACCOUNT_AT_ADDRESS = "account_at_address"
@@ -95,6 +103,11 @@ class Policy:
     ipv4_prefix: int = 32
     ipv6_prefix: int = 64
 
+    @property
+    def network(self) -> Limit:
+        """Room for several callers: some providers have one such network for many customers."""
+        return Limit(_CALLERS * self.address.burst, max(self.address.every // _CALLERS, 1))
+
     def limit_of(self, kind: Kind) -> Limit:
         """Of counters of this kind."""
         limit: Limit = getattr(self, "address" if kind is Kind.BROWSER else kind.value)
@@ -122,31 +135,41 @@ def prefix_of(address: str, policy: Policy) -> str:
     return str(ip_network((known, bits), strict=False))
 
 
-def door_counter(address: str, device: Device | None, policy: Policy) -> Counter:
+def networks_of(address: str, policy: Policy) -> list[str]:
+    """The :func:`prefix_of` the address, and what is around it where that is counted as well."""
+    own = prefix_of(address, policy)
+    known = as_address(address.partition("%")[0])
+    if known is None or known.version == 4 or policy.ipv6_prefix <= _ALLOCATION:
+        return [own]
+    return [own, str(ip_network((known, _ALLOCATION), strict=False))]
+
+
+def door_counters(address: str, device: Device | None, policy: Policy) -> list[Counter]:
     """What is counted before anybody is looked up."""
     if device is not None:
-        return Counter(Kind.BROWSER, (device.id.hex(),), policy.address)
-    return address_counter(address, policy)
+        return [Counter(Kind.BROWSER, (device.id.hex(),), policy.address)]
+    return address_counters(address, policy)
 
 
-def address_counter(address: str, policy: Policy) -> Counter:
+def address_counters(address: str, policy: Policy) -> list[Counter]:
     """Of everybody who comes from there."""
-    return Counter(Kind.ADDRESS, (prefix_of(address, policy),), policy.address)
+    own, *around = networks_of(address, policy)
+    wider = [Counter(Kind.NETWORK, (network,), policy.network) for network in around]
+    return [Counter(Kind.ADDRESS, (own,), policy.address), *wider]
 
 
 def account_counters(
     account: str, address: str, device: Device | None, *, is_known: bool, policy: Policy
 ) -> list[Counter]:
-    """What is counted beside the :func:`door_counter` once it is clear whose account it is; ``is_known``: this browser has
+    """What is counted beside the :func:`door_counters` once it is clear whose account it is; ``is_known``: this browser has
     signed in as it before."""
     if device is not None and is_known:
         return [Counter(Kind.DEVICE, (account, device.id.hex()), policy.device)]
-    at_address = address_counter(address, policy)
     counters = [
-        Counter(Kind.ACCOUNT_AT_ADDRESS, (account, *at_address.names), policy.account_at_address),
+        Counter(Kind.ACCOUNT_AT_ADDRESS, (account, prefix_of(address, policy)), policy.account_at_address),
         Counter(Kind.ACCOUNT, (account,), policy.account),
     ]
-    return counters if device is None else [at_address, *counters]
+    return counters if device is None else [*address_counters(address, policy), *counters]
 
 
 # -- one counter's arithmetic; the script does the same

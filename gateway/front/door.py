@@ -36,12 +36,13 @@ from gateway.front.relay import Relay
 from gateway.front.roles import NOBODY, Answering
 from gateway.front.tunnel import Tunnel, TunnelKeeper
 from gateway.front.way import Way
-from gateway.gate import Forward, Question, Refuse, Serve, Verdict
+from gateway.gate import Forward, Question, Refuse, Serve, TokenQuestion, Verdict
 from gateway.telemetry.access_log import AccessLine, flush, write_access
 from gateway.telemetry.failures import Failures
 
 log = logging.getLogger("gateway.front_door")
 _IDS = RequestIds(os.urandom)
+Asked = Question | TokenQuestion
 
 
 class FrontDoor:
@@ -77,7 +78,7 @@ class FrontDoor:
         self.deadlines = Deadlines()
         self.draining = False
         self.clients = parts.crowd
-        self._keeper = SessionKeeper(parts.sessions, self.clients)
+        self._keeper = SessionKeeper(parts.sessions, self.clients, parts.bearers)
         self._left = asyncio.Event()
 
     # -- a request
@@ -97,6 +98,8 @@ class FrontDoor:
                 if known is None:
                     return _Asking(self, client, request, line, asked)
                 asked = self._gate.answer(asked, known)
+            elif isinstance(asked, TokenQuestion):
+                return _Asking(self, client, request, line, asked)
             return self.carry_out(client, request, line, asked)
         except RequestError as error:
             request.error = request.error or error
@@ -104,13 +107,9 @@ class FrontDoor:
         except Exception:  # noqa: BLE001  the one place
             return self.unexpected(client, request, line)
 
-    async def find(self, asked: Question) -> Verdict:
+    async def find(self, asked: Asked) -> Verdict:
         """The store's answer to the one question that was left."""
-        try:
-            found = await self._sessions.find(asked.presented)
-        except StoreUnavailable as error:
-            return self._gate.answer(asked, error)
-        return self._gate.answer(asked, found)
+        return await self._gate.find(asked)
 
     def carry_out(self, client: ClientConnection, request: Incoming, line: AccessLine, verdict: Verdict) -> Answering:
         """What the gate said."""
@@ -122,6 +121,7 @@ class FrontDoor:
         user = verdict.user
         line.user = user.id if user is not None else ""
         if isinstance(verdict, Refuse):
+            line.detail = verdict.detail
             if verdict.error is not None:
                 self._failures.note(verdict.error)
             if not (verdict.again and self._words.refuse_again(client, request, line, verdict)):
@@ -268,7 +268,7 @@ class _Asking(Answering):
     """The session of a request is looked up; then somebody else answers."""
 
     def __init__(
-        self, door: FrontDoor, client: ClientConnection, request: Incoming, line: AccessLine, asked: Question
+        self, door: FrontDoor, client: ClientConnection, request: Incoming, line: AccessLine, asked: Asked
     ) -> None:
         self._door = door
         self._client = client
@@ -276,7 +276,7 @@ class _Asking(Answering):
         self._line = line
         self._task = door.spawn(self._find(asked))
 
-    async def _find(self, asked: Question) -> None:
+    async def _find(self, asked: Asked) -> None:
         door, client, request, line = self._door, self._client, self._request, self._line
         try:
             verdict = await door.find(asked)

@@ -10,9 +10,11 @@ import asyncio
 from collections.abc import Collection
 from typing import Protocol
 
+from gateway.core.jwt import BadToken
 from gateway.core.sessions import Session
 from gateway.errors import StoreUnavailable
 from gateway.gate import Forward
+from gateway.store.bearers import Bearer, Bearers
 from gateway.store.sessions import Lost, Sessions
 
 TICK = 0.25
@@ -37,8 +39,9 @@ class Guest(Protocol):
 class SessionKeeper:
     """Runs while there are ``guests``."""
 
-    def __init__(self, sessions: Sessions, guests: Collection[Guest]) -> None:
+    def __init__(self, sessions: Sessions, guests: Collection[Guest], bearers: Bearers | None = None) -> None:
         self._sessions = sessions
+        self._bearers = bearers
         self._guests = guests
         self._now: dict[bytes, Session] = {}
         """Under the id that it was presented with: the session as it was found last."""
@@ -79,10 +82,21 @@ class SessionKeeper:
         held: dict[bytes, list[Guest]] = {}
         for guest in self._guests:
             verdict = guest.holding(now)
-            if verdict is not None and (session := verdict.session) is not None:
+            if verdict is None:
+                continue
+            if (session := verdict.session) is not None:
                 held.setdefault(session.id, []).append(guest)
                 self._now.setdefault(session.id, session)
+            elif verdict.bearer is not None and (code := self._why_over(verdict, verdict.bearer)):
+                asyncio.get_running_loop().call_soon(guest.session_ended, code)
         return held
+
+    def _why_over(self, verdict: Forward, bearer: Bearer) -> str | None:
+        """Is the token or key that opened it good no more? Where nobody can say just now, nothing ends."""
+        found = None if self._bearers is None else self._bearers.still_good(bearer)
+        if isinstance(found, BadToken):
+            return "bad_token"
+        return None if found is None or verdict.still_lets(found.user) else "rights_changed"
 
     def _is_known(self, session_id: bytes, guests: list[Guest]) -> bool:
         now = asyncio.get_running_loop().time()
@@ -121,7 +135,7 @@ class SessionKeeper:
         held = [(one, verdict) for one in guests if (verdict := _hanging(one, now, session_id)) is not None]
         if isinstance(found, Session):
             self._now[session_id] = found
-            out = [guest for guest, verdict in held if not verdict.still_lets(found)]
+            out = [guest for guest, verdict in held if not verdict.still_lets(found.record.user)]
             active = [guest for guest, _ in held if guest.was_active()]  # each is asked: it begins to count anew
             if active:
                 self._sessions.note_activity(found)

@@ -55,6 +55,9 @@ class RequestHeads:
         user = verdict.user
         if user is not None:
             lines.append(self._identity(user))
+        told = verdict.route.told
+        if told is not None:
+            lines.append(told.lines(user, verdict.session, sid_of(verdict)))
         lines += (before, request_id.encode(), behind)
         if request.websocket:
             lines.append(_UPGRADE)
@@ -70,6 +73,7 @@ class RequestHeads:
         host = target.host or ("" if sent is None else sent.decode("latin-1"))
         told = host if route.preserve_host and host else authority
         is_ours = route.authorization == "gateway" and route.identity != "none"
+        is_ours = is_ours or (route.told is not None and route.told.has_authorization)
         changed = None if told == host and target.host is None else told
         headers = request_headers(head.raw, self._policy, host=changed, authorization=not is_ours)
         if sent is None:
@@ -114,6 +118,14 @@ class RequestHeads:
             self._identities.clear()
         self._identities[id(user)] = (user, made)
         return made
+
+
+def sid_of(verdict: Forward) -> str:
+    """What names the session in public: its handle, or what the token says; of an API key, nothing."""
+    if verdict.session is not None:
+        return verdict.session.card.handle
+    claims = verdict.bearer.claims if verdict.bearer is not None else None
+    return claims.sid if claims is not None else ""
 
 
 def interim_head(answer: AnswerHead, own_cookies: frozenset[str]) -> bytes:

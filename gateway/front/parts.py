@@ -15,6 +15,7 @@ from gateway.front.crowd import Crowd
 from gateway.front.incoming import Incoming
 from gateway.front.roles import Answering
 from gateway.gate import Gate, Serve
+from gateway.store.bearers import Bearers
 from gateway.store.sessions import Sessions
 from gateway.telemetry.access_log import AccessLine
 from gateway.telemetry.metrics import RequestCounts
@@ -56,3 +57,4 @@ class Parts:
     counts: RequestCounts
     callers: Callers
     crowd: Crowd = field(default_factory=Crowd)
+    bearers: Bearers | None = None

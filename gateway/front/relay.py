@@ -15,6 +15,7 @@ from gateway.core.websockets import is_accepted
 from gateway.errors import RequestError, UpstreamError
 from gateway.front.exchange import Exchange
 from gateway.front.outgoing import answer_start, interim_head, switch_head
+from gateway.front.session_data import updates_in
 from gateway.front.tunnel import Tunnel, TunnelKeeper
 from gateway.upstream.answer import AnswerHead
 from gateway.upstream.connection import Connection
@@ -136,17 +137,25 @@ class Relay(Exchange):
         route, line = self._verdict.route, self._line
         line.upstream_status = line.status = answer.status
         headers, stolen = response_headers(answer.headers, self._way.policy.own_cookies, route.cache)
-        if stolen:
-            log.warning("a backend tried to set the gateway's own cookie", extra={"fields": {"route": route.name}})
-        if session is None or not self._way.renewal_is_due(session):
+        updates = updates_in(answer.headers, stolen, route) if stolen else []
+        if not updates and (session is None or not self._way.renewal_is_due(session)):
             self._tell_with(connection, headers)
             return
         self._holding = True
         connection.hold(True)
-        self._task = self._way.spawn(self._tell_renewed(connection, session, headers))
+        self._task = self._way.spawn(self._tell_later(connection, session, headers, updates))
 
-    async def _tell_renewed(self, connection: Connection, session: Session, headers: RawHeaderList) -> None:
-        renewed = await self._way.renew(session, self._head.method, self._line.status, headers)
+    async def _tell_later(
+        self, connection: Connection, session: Session | None, headers: RawHeaderList, updates: list[bytes]
+    ) -> None:
+        """Once what the backend says of the session is stored, and with the session's new cookie when one is due."""
+        told = self._verdict.route.told
+        if updates and told is not None:
+            session, failed = await told.update(session, updates)
+            if failed is not None:
+                headers.append((b"X-Session-Update-Failed", failed.encode()))
+        if session is not None and self._way.renewal_is_due(session):
+            headers = await self._way.renew(session, self._head.method, self._line.status, headers)
         self._holding, self._task = False, None
         if self._over:
             return
@@ -154,7 +163,7 @@ class Relay(Exchange):
         if connection.error is not None and not connection.answer.done:
             self._broke(connection, connection.error)
         else:
-            self._tell_with(connection, renewed)
+            self._tell_with(connection, headers)
 
     def _tell_with(self, connection: Connection, headers: RawHeaderList) -> None:
         answer, client = connection.answer.head, self._client

@@ -14,6 +14,7 @@ from gateway.errors import Language, RequestError
 from gateway.identity.users import Users
 from gateway.pages import AccountView, Said, SessionRow
 from gateway.pages.words import ago, device
+from gateway.store.api_key_book import ApiKeyBook
 from gateway.web.auditing import handle_of, note
 from gateway.web.bodies import text_field
 from gateway.web.endpoint import OwnEndpoint, session_of
@@ -30,11 +31,14 @@ _SAID: dict[str, Said] = {"revoked": "revoked", "others": "others", "password": 
 class Account(OwnEndpoint):
     """Both methods."""
 
-    def __init__(self, *shared: Any, users: Users, sessions: OwnSessions, leaving: Leaving) -> None:
+    def __init__(
+        self, *shared: Any, users: Users, sessions: OwnSessions, leaving: Leaving, book: ApiKeyBook | None = None
+    ) -> None:
         super().__init__(*shared)
         self._users = users
         self._sessions = sessions
         self._leaving = leaving
+        self._book = book
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """The page. A stranger is refused as everywhere; the way back leads here."""
@@ -54,6 +58,7 @@ class Account(OwnEndpoint):
             email=user.email,
             logout_url=self.own_url(request, "logout"),
             password_url=self.own_url(request, "password") if self._users.can_change_password(user) else None,
+            keys_url=self.own_url(request, "keys") if self._book is not None and self._book.may_make(user) else None,
             sessions=rows if rows is None else rows[:_SHOWN],
             more=max(len(rows or ()) - _SHOWN, 0),
             said=self._said(request),

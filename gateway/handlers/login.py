@@ -7,7 +7,6 @@ unknown user and a disabled one get the same answer after the same work.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -15,55 +14,30 @@ from aiohttp import web
 from gateway.core.access import Denied
 from gateway.core.identity import Identity
 from gateway.core.negotiation import PAGE_LOAD_DEPENDS_ON
-from gateway.core.passwords import MAX_LENGTH
 from gateway.core.redirects import same_origin
 from gateway.core.refusals import vary_on
+from gateway.core.session_data import PASSWORD_KEY
 from gateway.errors import REASONS, Busy, GatewayError, Language, RequestError
 from gateway.identity.sign_in import Failed, SignedIn, SignIn
 from gateway.pages import CookiesView, DeniedView, LoginView
 from gateway.pages.words import with_wait
+from gateway.web.attempts import NAME_LENGTH, Attempt, read_attempt
 from gateway.web.auditing import handle_of, note, note_failure, noting_failure
-from gateway.web.bodies import flag_field, text_field
 from gateway.web.cookies import CookieOptions
 from gateway.web.devices import Devices
 from gateway.web.endpoint import Form, OwnEndpoint, session_of
 from gateway.web.state import STATE, head_of
+from gateway.web.tokens import Tokens
 
-_NAME_LENGTH = 254  # RFC 5321 §4.5.3.1.3: the longest e-mail address
 BROWSER_SESSION = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """What somebody typed; ``remember``: to be kept signed in, or not even when the browser is closed; None: as the policy
-    says."""
-
-    login: str
-    password: str
-    remember: bool | None
-    next: str
-
-    def __repr__(self) -> str:
-        return f"Attempt(login={self.login!r})"
-
-
-def read_attempt(fields: dict[str, Any], *, may_remember: bool = True) -> Attempt:
-    """:raises RequestError: 400 ``bad_field`` naming the field."""
-    login = text_field(fields, "username", _NAME_LENGTH) or text_field(fields, "email", _NAME_LENGTH)
-    password = text_field(fields, "password", MAX_LENGTH)
-    for name, value in (("username", login.strip()), ("password", password)):
-        if not value:
-            raise RequestError("bad_field", field=name, what="is missing")
-    wanted = fields.get("next")
-    remember = flag_field(fields, "remember") if may_remember else None
-    return Attempt(login, password, remember, wanted if isinstance(wanted, str) else "")
 
 
 class Login(OwnEndpoint):
     """Both methods of the sign-in, also under the aliases of legacy front ends (POST only there).
 
     ``clear``: cookies of backends that must not pass from one user of a browser to the next; ``may_remember``: can
-    one ask to be kept signed in? ``may_pass``: would this user be let through to that place?
+    one ask to be kept signed in? ``may_pass``: would this user be let through to that place? ``tokens``: put one into
+    answers that are no pages, where the operator wants it there. ``keeps_password``: in the session, for a backend.
     """
 
     def __init__(
@@ -74,6 +48,8 @@ class Login(OwnEndpoint):
         clear: Sequence[CookieOptions],
         may_remember: bool,
         may_pass: Callable[[Identity, str], Denied | None],
+        tokens: Tokens | None = None,
+        keeps_password: bool = False,
     ) -> None:
         super().__init__(*shared)
         self._sign_in = sign_in
@@ -81,6 +57,8 @@ class Login(OwnEndpoint):
         self._clear = clear
         self._may_remember = may_remember
         self._may_pass = may_pass
+        self._tokens = tokens
+        self._keeps_password = keeps_password
 
     async def get(self, request: web.Request) -> web.Response:
         """The page. Who is signed in but not welcome where he wanted to go is told so, instead of being sent back there."""
@@ -151,7 +129,8 @@ class Login(OwnEndpoint):
         is_same = user.is_same(session.user)
         expiry = BROWSER_SESSION if attempt.remember is False else None
         with noting_failure(request, attempt.login, user):
-            await session.sign_in(user, expiry, remember=attempt.remember is True)
+            own = {PASSWORD_KEY: attempt.password} if self._keeps_password else {}
+            await session.sign_in(user, expiry, remember=attempt.remember is True, own=own)
         if not await self._is_confirmed(request, found, attempt):
             await session.flush()
             note_failure(request, user, attempt.login, "bad_credentials")
@@ -159,6 +138,8 @@ class Login(OwnEndpoint):
         note(request, "sign_in", user, session=handle_of(session.found))
         request[STATE].line.user = user.id
         response = self._welcome(request, user, self.safe_next(attempt.next), as_page)
+        if self._tokens is not None and not as_page:
+            self._tokens.dress(response, session.found)
         self._devices.remember(request, response, found.account)
         if not is_same:
             for cookie in self._clear:
@@ -208,7 +189,7 @@ class Login(OwnEndpoint):
         language = self.language(request)
         error = _page_words(language, code, reason.words(language, **parts), seconds)
         typed = fields.get("username")
-        username = typed[:_NAME_LENGTH] if isinstance(typed, str) else ""
+        username = typed[:NAME_LENGTH] if isinstance(typed, str) else ""
         remember = fields.get("remember") == "1"
         there = self.safe_next(fields.get("next"))
         wrong = code in ("bad_credentials", "bad_field")

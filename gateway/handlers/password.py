@@ -9,6 +9,7 @@ from aiohttp import web
 
 from gateway.core.identity import Identity
 from gateway.core.passwords import MAX_LENGTH, PasswordPolicy
+from gateway.core.session_data import PASSWORD_KEY
 from gateway.errors import REASONS, Busy, GatewayError, Language, RequestError
 from gateway.identity.sign_in import SignIn
 from gateway.identity.source import NotChanged
@@ -23,6 +24,7 @@ from gateway.web.new_passwords import read_new_password, told
 from gateway.web.state import STATE
 
 _WRONG: dict[Language, str] = {"en": "That is not your current password", "zh": "当前密码错误"}
+"""Of ``bad_credentials`` here: who is signed in has given no username that could be wrong."""
 
 _ELSEWHERE = "the passwords of this account are changed elsewhere"
 _NOT_WRITTEN = "the password cannot be written; the operator finds the cause in the log"
@@ -40,6 +42,7 @@ class ChangePassword(OwnEndpoint):
         users: Users,
         sessions: Sessions,
         policy: PasswordPolicy,
+        keeps_password: bool = False,
     ) -> None:
         super().__init__(*shared)
         self._sign_in = sign_in
@@ -47,6 +50,7 @@ class ChangePassword(OwnEndpoint):
         self._users = users
         self._sessions = sessions
         self._policy = policy
+        self._keeps_password = keeps_password
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """The page. A stranger is refused as everywhere; the way back leads here."""
@@ -74,7 +78,8 @@ class ChangePassword(OwnEndpoint):
             return self._wrong(request, user, as_page)
         note(request, "password_changed", changed, session=handle_of(session.found))
         ended = await self._sessions.end_others(session.found)
-        session.set_user(changed)
+        new = text_field(fields, "new_password", MAX_LENGTH)
+        session.set_user(changed, {PASSWORD_KEY: new} if self._keeps_password else None)
         await session.cycle_key()
         if as_page:
             return self.answers.see_other(request, self.own_url(request, "account", said="password"))
@@ -107,7 +112,7 @@ class ChangePassword(OwnEndpoint):
         state.line.reason = reason.code
         if as_page:
             return self._page(request, user, reason.status, error=_WRONG[language], wrong="old_password")
-        body = {"ret": 1, "msg": reason.words(language), "reason": reason.code, "request_id": state.request_id}
+        body = {"ret": 1, "msg": _WRONG[language], "reason": reason.code, "request_id": state.request_id}
         return self.answers.json(request, body, reason.status)
 
     # -- the page

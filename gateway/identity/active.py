@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.core.identity import Identity
@@ -22,6 +21,8 @@ _MOST = 100_000
 _AT_ONCE = 8
 _ROUNDS = 20.0
 """Looks for who is due in one ``recheck``."""
+_AGAIN = 1.0
+"""Seconds until those who were never looked up are asked about again, when their source was away."""
 _SURELY_GONE = 2
 
 
@@ -48,7 +49,7 @@ class ActiveUsers:
         self._outages = outages
         self._most = most
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
-        self._new: list[str] = []
+        self._new: dict[str, None] = {}
         self._wake = asyncio.Event()
         self.on_gone: Callable[[Identity], None] = lambda user: None
         """Told of each user who was not there twice in a row: a table that is filled anew is empty for a moment."""
@@ -60,11 +61,26 @@ class ActiveUsers:
         seen = self._seen.get(user.id)
         if seen is None:
             self._note(user.id, _Seen(user, user, 0.0, is_known=False))
-            self._new.append(user.id)
+            self._new[user.id] = None
             self._wake.set()
             return user
         seen.in_use = True
         return seen.now if seen.is_known else user
+
+    def is_known(self, user: Identity) -> bool:
+        """Was he looked up, so that :meth:`as_now` does not go by what it is given? Never, where nobody is."""
+        seen = self._seen.get(user.id)
+        return seen is not None and seen.is_known
+
+    async def learn(self, user: Identity) -> None:
+        """Looks him up at once, for who must not go by what he remembers (API keys).
+
+        :raises SourceUnavailable: his source is away, or has no time.
+        """
+        if user.id not in self._seen:
+            self.as_now(user)
+        if not self.is_known(user) and not await self._look_up(user.id):
+            raise SourceUnavailable(f"{self._source.name} has not said who a user is")
 
     def signed_in(self, user: Identity) -> None:
         """His source says who he is, at this moment; what was learned meanwhile about a newer password stays."""
@@ -76,44 +92,58 @@ class ActiveUsers:
 
     def _note(self, user_id: str, seen: _Seen) -> None:
         if user_id not in self._seen and len(self._seen) >= self._most:
-            self._seen.popitem(last=False)
+            forgotten, _ = self._seen.popitem(last=False)
+            self._new.pop(forgotten, None)
         self._seen[user_id] = seen
 
     async def watch(self) -> None:
         """Looks up who is new and who is due, until it is cancelled."""
-        if not self._source.recheck:
-            return
+        if self._source.recheck:
+            await asyncio.gather(self._watch_due(), self._watch_new())
+
+    async def _watch_due(self) -> None:
         pause = self._source.recheck / _ROUNDS
         while True:
             begun = time.monotonic()
             await self._look_up_all(self._due(begun))
-            while (left := begun + pause - time.monotonic()) > 0:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), left)
-                    self._wake.clear()
-                new, self._new = self._new, []
-                await self._look_up_all([one for one in new if (seen := self._seen.get(one)) and not seen.is_known])
+            await asyncio.sleep(max(begun + pause - time.monotonic(), 0))
+
+    async def _watch_new(self) -> None:
+        """Beside the rounds, which may be long: until he is looked up, a process that was just started lets a user through
+        who was disabled meanwhile."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            new, self._new = self._new, {}
+            if not await self._look_up_all([one for one in new if self._is_new(one)]):
+                self._new = {one: None for one in new if self._is_new(one)} | self._new
+                await asyncio.sleep(_AGAIN)
+                self._wake.set()
+
+    def _is_new(self, user_id: str) -> bool:
+        seen = self._seen.get(user_id)
+        return seen is not None and not seen.is_known
 
     def _due(self, now: float) -> list[str]:
         """Who was not seen since the last look is not asked about, and forgotten unless that would undo something."""
-        due = [(user_id, seen) for user_id, seen in self._seen.items() if seen.due <= now]
+        due = [(user_id, seen) for user_id, seen in self._seen.items() if seen.due <= now and seen.is_known]
         for user_id in [user_id for user_id, seen in due if not (seen.in_use or seen.differs)]:
             del self._seen[user_id]
         return [user_id for user_id, seen in due if seen.in_use]
 
-    async def _look_up_all(self, waiting: list[str]) -> None:
-        """While the source is away, all stay who they were."""
+    async def _look_up_all(self, waiting: list[str]) -> bool:
+        """False: the source is away. Then all stay who they were."""
         for at in range(0, len(waiting), _AT_ONCE):
             part = waiting[at : at + _AT_ONCE]
             if not all(await asyncio.gather(*map(self._look_up, part))):
-                break
+                return False
+        return True
 
     async def _look_up(self, user_id: str) -> bool:
         """False: the source is away."""
         asked = self._seen.get(user_id)
         try:
-            with self._outages.noted(self._source.name):
-                found = await self._source.get(user_id)
+            found = await self._outages.noted(self._source.name, self._source.get(user_id), is_asked=True)
         except (SourceUnavailable, Busy):
             return False
         if asked is not None and self._seen.get(user_id) is asked:  # else: signed in meanwhile

@@ -17,6 +17,7 @@ from argon2.low_level import ARGON2_VERSION, Type, core, error_to_str, ffi
 
 _KEPT = 2**26
 _thread = threading.local()
+_uncleared = ffi.new_allocator(should_clear_after_alloc=False)  # clearing would hold the interpreter's lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ def argon2(password: bytes, salt: bytes, cost: Cost) -> bytes:
     context.salt, context.saltlen = salted, len(salt)
     context.t_cost, context.m_cost = cost.passes, cost.memory
     context.lanes, context.threads, context.version = cost.lanes, 1, cost.version
-    context.allocate_cbk, context.free_cbk = _take, _leave
+    if cost.memory * 1024 <= _KEPT:  # a larger one is the library's own business, without the interpreter's lock
+        context.allocate_cbk, context.free_cbk = _take, _leave
     status = core(context, cost.kind.value)
     if status != 0:
         raise HashingError(error_to_str(status))
@@ -55,7 +57,7 @@ def argon2(password: bytes, salt: bytes, cost: Cost) -> bytes:
 def _take(where: Any, size: int) -> int:
     room = getattr(_thread, "room", None)
     if room is None or len(room) < size:
-        room = ffi.new("uint8_t[]", size)
+        room = _uncleared("uint8_t[]", size)
         _thread.room = room
     where[0] = room
     return 0
@@ -63,6 +65,4 @@ def _take(where: Any, size: int) -> int:
 
 @ffi.callback("void(uint8_t *, size_t)")  # type: ignore[untyped-decorator]
 def _leave(where: Any, size: int) -> None:
-    """It has been wiped by the library."""
-    if size > _KEPT:
-        _thread.room = None
+    """It has been wiped by the library, and stays; without this callback the library would free it."""

@@ -75,21 +75,24 @@ class LdapUsers(RemoteSource):
         self._nobody = f"cn=nobody-{secrets.token_hex(8)},{search.base}"
 
     async def find(self, login: str) -> Found | None:
-        """One entry that is called so; two are nobody. What no name can be is not asked for."""
+        """By username; only then by what else the filter compares, so that nobody can shut another out with an e-mail address
+        like his name. Two who are called so are nobody. What no name can be is not asked for."""
         name = unicodedata.normalize("NFKC", login).strip()  # case and all: some attributes mind it
         if not name or len(name) > _LONGEST_LOGIN or not name.isprintable():
             return None
         wanted = self._search.filter.filled(login=name)
-        entry = self._only(await self._ask(wanted))
-        active = entry
+        entries = await self._ask(wanted)
+        if len(entries) > 1:  # asked again, not for more: any number of addresses can be like one name
+            wanted = both(wanted, is_equal(self._names.username, name.encode()))
+            entries = await self._ask(wanted) or entries
+        entry = self._only(entries)
+        active = [entry]
         if self._search.disabled is not None:  # asked for unknown users, too
-            found = await self._ask(self._active(wanted))
-            active = found[0] if len(found) == 1 else None  # of several, _only has told
+            active = [one for one in await self._ask(self._active(wanted)) if entry and one.dn == entry.dn]
         if entry is None or not is_called(entry, self._login_attributes, canonical(login)):
             return None
         user = self._identity(entry)
-        is_disabled = active is None or active.dn != entry.dn
-        return Found(user, entry.dn, is_disabled) if user else None
+        return Found(user, entry.dn, disabled=not active) if user else None
 
     async def verify(self, found: Found | None, login: str, password: str) -> Identity | None:
         """Binds. An empty password is never sent: that would be a bind that succeeds and proves nothing (RFC 4513 §5.1.2)."""

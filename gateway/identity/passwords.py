@@ -29,6 +29,7 @@ log = logging.getLogger("gateway.identity")
 
 _QUEUE_PER_THREAD = 32
 _REMEMBERED = 1024
+_NICE = 10
 
 
 class PasswordChecker:
@@ -38,7 +39,8 @@ class PasswordChecker:
         count = threads or max(1, min(4, (os.cpu_count() or 2) // 2))
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="password", initializer=_step_back)
         self._free = self.places = count * (1 + _QUEUE_PER_THREAD)
-        self._nobody, self._reference = _nobodys_hash()
+        with ThreadPoolExecutor(1) as other:  # which takes the memory for it along when it ends
+            self._nobody, self._reference = other.submit(_nobodys_hash).result()
         self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
 
     async def fits(self, stored: str | None, password: str) -> bool:
@@ -82,10 +84,11 @@ class PasswordChecker:
 
 
 def _step_back() -> None:
-    """This thread has a core only while nobody else wants it: proxied requests must not feel a flood of sign-ins. On Linux a
-    thread has a scheduler of its own (sched(7))."""
+    """This thread has less of a core when the event loop wants it, too: proxied requests must not feel a flood of sign-ins. Not
+    the least there is: beside a backend that keeps every core busy a check must not take half a minute. On Linux a thread
+    has a priority of its own (setpriority(2), "C library/kernel differences")."""
     if sys.platform == "linux":
-        os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _timed(stored: str, password: str) -> tuple[bool, float]:

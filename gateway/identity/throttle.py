@@ -8,7 +8,7 @@ from math import ceil
 from typing import Protocol
 
 from gateway.core.device_cookie import DeviceTickets
-from gateway.core.throttling import Counter, Policy, account_counters, door_counter
+from gateway.core.throttling import Counter, Policy, account_counters, door_counters
 from gateway.errors import Throttled
 from gateway.identity.sign_in import Caller, Outcome
 
@@ -37,7 +37,7 @@ class CountingThrottle:
 
     async def enter(self, caller: Caller) -> None:
         """Counts an attempt of this address, or of this browser where it has a device cookie."""
-        await self._reserve([self._door(caller)])
+        await self._reserve(self._door(caller))
 
     async def reserve(self, account: str, caller: Caller) -> None:
         """Counts an attempt at this account. What :meth:`enter` counted stays when it has to wait: it has cost a look-up."""
@@ -46,11 +46,11 @@ class CountingThrottle:
     async def settle(self, account: str, caller: Caller, outcome: Outcome) -> None:
         """Once for each :meth:`reserve` that returned."""
         if outcome != "wrong":
-            counters = [self._door(caller), *self._counters(account, caller)]
+            counters = [*self._door(caller), *self._counters(account, caller)]
             await self._throttles.settle(counters, success=outcome == "right")
 
-    def _door(self, caller: Caller) -> Counter:
-        return door_counter(caller.address, caller.device, self._policy)
+    def _door(self, caller: Caller) -> list[Counter]:
+        return door_counters(caller.address, caller.device, self._policy)
 
     def _counters(self, account: str, caller: Caller) -> list[Counter]:
         is_known = self._devices.knows(caller.device, account)

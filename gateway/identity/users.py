@@ -103,8 +103,8 @@ class Users:
     async def _ask_next(self, search: Search) -> None:
         source = search.left.pop(0)
         try:
-            with self._outages.noted(source.name):
-                search.known.append((source, await source.find(search.login)))
+            found = await self._outages.noted(source.name, source.find(search.login))
+            search.known.append((source, found))
         except SourceUnavailable as error:
             search.away = search.away or error
 
@@ -123,8 +123,7 @@ class Users:
             source, found = search.known[number]
             number += 1
             try:
-                with self._outages.noted(source.name):
-                    user = await source.verify(found, search.login, password)
+                user = await self._outages.noted(source.name, source.verify(found, search.login, password))
             except SourceUnavailable as error:
                 search.away = search.away or error
                 continue
@@ -139,8 +138,8 @@ class Users:
 
     async def confirm(self, verified: Verified, password: str) -> bool:
         """See :meth:`~gateway.identity.source.UserSource.confirm`."""
-        with self._outages.noted(verified.source.name):
-            is_his = await verified.source.confirm(verified.user, verified.found, password)
+        source = verified.source
+        is_his = await self._outages.noted(source.name, source.confirm(verified.user, verified.found, password))
         return is_his and self.as_now(verified.user) is not None
 
     # -- sessions that are open
@@ -180,6 +179,39 @@ class Users:
             return self.as_now(user)
         return self.as_now(user) if await source.get(user.id) is not None else None
 
+    # -- API keys
+    def is_followed(self, user: Identity) -> bool:
+        """Can his source say, a year from now, who he is by then?"""
+        source = self._by_name.get(user.source)
+        return source is not None and (source.in_memory or source.recheck > 0)
+
+    def is_known(self, user: Identity) -> bool:
+        """Does :meth:`person` need nothing that :meth:`learn` has to ask for?"""
+        active = self._active.get(user.source)
+        return active is None or active.is_known(user) or not self.is_followed(user)
+
+    def person(self, user: Identity) -> Identity | None:
+        """Who somebody is by now, whatever became of his password, at once and from memory.
+
+        None: he is gone or disabled, another person has his id, or his source cannot say.
+        """
+        source = self._by_name.get(user.source)
+        if source is None or not self.is_followed(user):
+            return None
+        now = source.known(user.id) if source.in_memory else self._active[source.name].as_now(user)
+        same = now is not None and (
+            now.username == user.username or canonical(now.username) == canonical(user.username)
+        )
+        return now if same else None
+
+    async def learn(self, user: Identity) -> None:
+        """Asks who he is, unless that is known.
+
+        :raises SourceUnavailable: nobody says.
+        """
+        if not self.is_known(user):
+            await self._active[user.source].learn(user)
+
     # -- passwords
     def can_change_password(self, user: Identity) -> bool:
         """Is it kept where it can be changed? Then :meth:`change_password` may still find that it is not possible now."""
@@ -191,24 +223,21 @@ class Users:
         source = self._by_name.get(user.source)
         if source is None:
             return NotChanged.IMPOSSIBLE
-        with self._outages.noted(source.name):
-            return self._changed(await source.change_password(user.id, old, new))
+        return self._changed(await self._outages.noted(source.name, source.change_password(user.id, old, new)))
 
     async def stored_hash(self, source_name: str, user_id: str) -> str | None:
         """See :meth:`~gateway.identity.source.UserSource.stored_hash`."""
         source = self._by_name.get(source_name)
         if source is None:
             return None
-        with self._outages.noted(source.name):
-            return await source.stored_hash(user_id)
+        return await self._outages.noted(source.name, source.stored_hash(user_id))
 
     async def set_password(self, source_name: str, user_id: str, known_hash: str, new: str) -> Identity | NotChanged:
         """See :meth:`~gateway.identity.source.UserSource.set_password`."""
         source = self._by_name.get(source_name)
         if source is None:
             return NotChanged.IMPOSSIBLE
-        with self._outages.noted(source.name):
-            return self._changed(await source.set_password(user_id, known_hash, new))
+        return self._changed(await self._outages.noted(source.name, source.set_password(user_id, known_hash, new)))
 
     def _changed(self, changed: Identity | NotChanged) -> Identity | NotChanged:
         if isinstance(changed, Identity) and (active := self._active.get(changed.source)) is not None:

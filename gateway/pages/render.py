@@ -15,6 +15,7 @@ from gateway.pages.views import (
     AccountView,
     CookiesView,
     DeniedView,
+    KeysView,
     LoginView,
     LogoutView,
     NoticeView,
@@ -22,7 +23,9 @@ from gateway.pages.views import (
     ResetView,
 )
 
-View = LoginView | DeniedView | CookiesView | LogoutView | AccountView | PasswordView | ResetView | NoticeView
+View = (
+    LoginView | DeniedView | CookiesView | LogoutView | AccountView | KeysView | PasswordView | ResetView | NoticeView
+)
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _TEMPLATE_OF: dict[type[View], str] = {
@@ -31,6 +34,7 @@ _TEMPLATE_OF: dict[type[View], str] = {
     CookiesView: "cookies.html",
     LogoutView: "logout.html",
     AccountView: "account.html",
+    KeysView: "keys.html",
     PasswordView: "password.html",
     ResetView: "reset.html",
     NoticeView: "notice.html",

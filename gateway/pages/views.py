@@ -90,7 +90,7 @@ class AccountView:
     """Who I am, and where I am signed in.
 
     `sessions` None: the session engine keeps no list. `more`: so many are not shown. `said`: what was just done.
-    `password_url` None: this account's password is changed elsewhere.
+    `password_url` None: this account's password is changed elsewhere. `keys_url` None: there are no API keys here.
     """
 
     language: Language
@@ -104,6 +104,48 @@ class AccountView:
     sessions: tuple[SessionRow, ...] | None = None
     more: int = 0
     said: Said = ""
+    switch_language_url: str | None = None
+    keys_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """One of somebody's API keys. `until` is a date or empty (for ever), `last_used` words or empty (never); no `routes`: for
+    all of them.
+    """
+
+    id: str
+    name: str
+    until: str = ""
+    last_used: str = ""
+    routes: tuple[str, ...] = ()
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeysView:
+    """My API keys, and a form for another.
+
+    `made` is a new key's text, which is shown this once, `made_name` its name. `routes`: those to choose from, with whether
+    they are chosen. `longest` is in days, 0: for ever is possible. `may_make` False: there is no form. `wrong` names the field
+    (`name`, `expires_in`, `routes`) that `error` is about; `said`: a key was just revoked.
+    """
+
+    language: Language
+    action: str
+    csrf: str = field(repr=False)
+    account_url: str
+    keys: tuple[KeyRow, ...] = ()
+    may_make: bool = True
+    routes: tuple[tuple[str, bool], ...] = ()
+    longest: int = 365
+    name: str = ""
+    days: str = ""
+    made: str = field(default="", repr=False)
+    made_name: str = ""
+    error: str | None = None
+    wrong: str = ""
+    said: bool = False
     switch_language_url: str | None = None
 
 

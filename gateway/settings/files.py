@@ -21,6 +21,13 @@ _SECRETS_OF_USERS = ("url", "bind_password")
 _FILES_OF_USERS = ("path", "groups_file", *TLS_FILES)
 
 
+@dataclass(frozen=True, slots=True)
+class NoUsersFile(Problem):
+    """A users file that is not there yet: ``gateway users add`` can make it."""
+
+    path: Path
+
+
 @dataclass(slots=True)
 class Checks:
     """What is gathered while checking. ``folder``: what relative paths are relative to."""
@@ -38,7 +45,7 @@ class Checks:
 
 def read_secret_files(data: dict[str, Any], checks: Checks) -> None:
     """``password_file: x`` gives ``password``; in the environment too (``GATEWAY__REDIS__PASSWORD_FILE``)."""
-    for loc, part, name in [*_sections(data), *_sources(data)]:
+    for loc, part, name in [*_sections(data), *_sources(data), *_clients(data), *_routes(data)]:
         file = part.get(f"{name}_file")
         if file is None:
             continue
@@ -60,6 +67,21 @@ def _sections(data: dict[str, Any]) -> Iterator[tuple[Loc, dict[str, Any], str]]
 def _sources(data: dict[str, Any]) -> Iterator[tuple[Loc, dict[str, Any], str]]:
     for loc, part in _listed_sources(data):
         yield from ((loc, part, name) for name in _SECRETS_OF_USERS)
+
+
+def _clients(data: dict[str, Any]) -> Iterator[tuple[Loc, dict[str, Any], str]]:
+    tokens = data.get("tokens")
+    clients = tokens.get("clients") if isinstance(tokens, dict) else None
+    for index, part in enumerate(clients if isinstance(clients, list) else ()):
+        if isinstance(part, dict):
+            yield ("tokens", "clients", index), part, "secret"
+
+
+def _routes(data: dict[str, Any]) -> Iterator[tuple[Loc, dict[str, Any], str]]:
+    routes = data.get("routes")
+    for index, route in enumerate(routes if isinstance(routes, list) else ()):
+        if isinstance(route, dict) and isinstance(part := route.get("backend_auth"), dict):
+            yield ("routes", index, "backend_auth"), part, "password"
 
 
 def _listed_sources(data: dict[str, Any]) -> Iterator[tuple[Loc, dict[str, Any]]]:
@@ -104,6 +126,14 @@ def check_named_files(data: dict[str, Any], checks: Checks) -> None:
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or "not a path"
             checks.add(loc, f"{checks.folder / path} cannot be read: {why}")
+            if isinstance(error, FileNotFoundError) and _is_users_file(data, loc):
+                problem = checks.problems[-1]
+                checks.problems[-1] = NoUsersFile(problem.where, problem.key, problem.what, checks.folder / path)
+
+
+def _is_users_file(data: dict[str, Any], loc: Loc) -> bool:
+    """One that ``gateway users`` writes; of other kinds of sources somebody else makes the files."""
+    return loc[0] == "users" and loc[-1] == "path" and data["users"][loc[1]].get("source", "file") == "file"
 
 
 def with_absolute_paths(settings: Settings, folder: Path) -> Settings:

@@ -14,12 +14,14 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from gateway.core.callers import UNIX, as_network
 from gateway.core.keys import parse_ring
 from gateway.core.redirects import safe_next
+from gateway.settings.api_keys import ApiKeySettings
 from gateway.settings.listening import ListenerSettings, RedirectSettings, TlsSettings
 from gateway.settings.passwords import PasswordSettings
 from gateway.settings.rules import RouteSettings
 from gateway.settings.site import SiteSettings
 from gateway.settings.stores import RedisSettings, SessionSettings, SqlSettings
 from gateway.settings.throttling import ThrottleSettings
+from gateway.settings.tokens import TokenSettings
 from gateway.settings.upstreams import UpstreamSettings
 from gateway.settings.users import UserSourceSettings
 from gateway.settings.values import (
@@ -242,6 +244,8 @@ class Settings(Slice):
     login: LoginSettings = LoginSettings()
     logout: LogoutSettings = LogoutSettings()
     passwords: PasswordSettings = PasswordSettings()
+    tokens: TokenSettings = TokenSettings()
+    api_keys: ApiKeySettings = ApiKeySettings()
     identity: IdentitySettings = IdentitySettings()
     headers: HeaderSettings = HeaderSettings()
     log: LogSettings = LogSettings()

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from gateway.core.redirects import origin_of
+from gateway.settings.backend import AssertionSettings, BackendAuthSettings, SessionDataSettings
 from gateway.settings.values import Seconds, Slice, Whole, Words, check_decoded_path
 
 
@@ -123,6 +124,9 @@ class RouteSettings(Slice):
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
     websocket: WebSocketSettings = WebSocketSettings()
+    session_data: SessionDataSettings = SessionDataSettings()
+    assertion: AssertionSettings = AssertionSettings()
+    backend_auth: BackendAuthSettings = BackendAuthSettings()
 
     @field_validator("path")
     @classmethod

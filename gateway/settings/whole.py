@@ -8,11 +8,15 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from gateway.settings.api_keys import check_api_keys
+from gateway.settings.backend import check_told
 from gateway.settings.listening import check_listening
 from gateway.settings.model import ServerSettings
 from gateway.settings.site import SiteSettings
 from gateway.settings.sources import Loc
 from gateway.settings.stores import SessionSettings
+from gateway.settings.token_issuers import check_token_issuers
+from gateway.settings.tokens import check_tokens
 
 Add = Callable[[Loc, str], None]
 _WITH_DIRECTORY = ("redis", "sql", "cached_sql")
@@ -35,6 +39,9 @@ def check_whole(data: dict[str, Any], add: Add) -> None:
     _check_rotation(data, add)
     _check_remember(data, add)
     _check_redis(data, add)
+    check_tokens(data, add)
+    check_token_issuers(data, add)
+    check_api_keys(data, add)
 
 
 def _check_session(data: dict[str, Any], add: Add) -> None:
@@ -126,6 +133,7 @@ def _check_routes(data: dict[str, Any], add: Add) -> None:
         if route.get("identity") == "optional" and route.get("access") != "public":
             add((*loc, "identity"), "optional is for public routes; on others the identity is always told")
         _check_limits(_at(route, "limits"), _at(data, "server"), loc, add)
+        check_told(data, route, loc, add)
         path = route.get("path")
         if not isinstance(path, str):
             continue

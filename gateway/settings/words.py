@@ -29,6 +29,7 @@ _BOUNDS = {
     "greater_than": ("more than", "gt"),
 }
 ACCESS = "must be public, authenticated, or {usertype: …, groups: …}"
+KEY_ACCESS = "must be authenticated, or {usertype: …, groups: …}"
 
 
 def words(error: Mapping[str, Any], loc: Loc) -> str:
@@ -40,6 +41,8 @@ def words(error: Mapping[str, Any], loc: Loc) -> str:
     if kind == "extra_forbidden":
         return "there is no such setting" + _suggestion(loc)
     if kind in _MAPPINGS:
+        if loc == ("api_keys", "access"):
+            return KEY_ACCESS
         return ACCESS if loc[-1] == "access" else "must be a mapping: settings below it, indented, like  name: value"
     if kind == "literal_error":
         return f"must be {str(context['expected']).replace(chr(39), '')}"

@@ -24,6 +24,7 @@ from gateway.store.engine import Capabilities, Gone, SessionEngine
 from gateway.store.reader import NOTES, Presented
 from gateway.store.sessions import Sessions
 from gateway.store.values import Values, name_of
+from gateway.store.writer import handle_of_user
 
 MAX_VALUE_BYTES = 3800
 """Browsers drop a cookie of more than 4096 bytes without a word (RFC 6265 §6.1): name and attributes need the rest."""
@@ -189,6 +190,16 @@ class CookieSessions(Sessions):
 
         :raises StoreUnavailable: the note could not be left, so the cookie is still good.
         """
+        handle = handle_of_user(session)
+        try:
+            was_living = await self._bury(session, reason)
+        except StoreUnavailable:
+            self._endings.tell_later(handle)
+            raise
+        await self._endings.tell(handle)
+        return was_living
+
+    async def _bury(self, session: Session, reason: str) -> bool:
         now = self._clock()
         if why_over(session.record, session.last_seen, self.policy, now) is not None:
             return False
@@ -205,7 +216,11 @@ class CookieSessions(Sessions):
         if is_same and await self._note(session.id):
             raise SessionInterrupted
         new = await self.create(record, visitor or Visitor(session.card.address, session.card.device))
-        await self.delete(session, "replaced")
+        if user is not None and user.is_same(old_user):  # one session under a new id
+            new = self._sealed(replace(new, card=replace(new.card, handle=session.card.handle)), RENEWAL_RESERVE)
+            await self._bury(session, "replaced")
+        else:
+            await self.delete(session, "replaced")
         return new
 
     def renewal_is_due(self, session: Session) -> bool:

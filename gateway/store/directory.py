@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from gateway.core.identity import Identity
 from gateway.core.sessions import Card, Session, SessionPolicy, absolute_end
 from gateway.errors import StoreUnavailable, TooManySessions
-from gateway.store.engine import Entry, Kept, SessionDirectory, SessionEngine
-from gateway.store.values import Values, name_of, pointed_name
+from gateway.store.endings import Endings
+from gateway.store.engine import Entry, SessionDirectory, SessionEngine
+from gateway.store.values import Values, name_of
 
-_NOTE_SECONDS = 3600.0
-_HOPS = 8
 _ROUNDS = 3
 _AT_ONCE = 100
 _POINTS = b""
@@ -37,31 +36,6 @@ class Listed:
     card: Card
 
 
-async def end(engine: SessionEngine, name: bytes, reason: str, *, spare: bytes | None = None) -> list[bytes]:
-    """Ends the session that is kept under a name, or that it points to; the names that were ended, empty when there was
-    none. Pointers are left: whoever has to try again, because the answer was lost, finds the way again. ``spare`` is not
-    ended, either. The reason is noted if it can be.
-
-    :raises StoreUnavailable: it may live on.
-    """
-    ended: list[bytes] = []
-    for _ in range(_HOPS):
-        (kept,) = await engine.load([name])
-        following = pointed_name(kept.value) if isinstance(kept, Kept) else None
-        if following is None:
-            if name == spare:
-                return ended
-            value = await engine.delete(name)
-            ended += [] if value is None else [name]
-            following = None if value is None else pointed_name(value)  # it was given a new id in between
-        if following is None:
-            break
-        name = following
-    with suppress(StoreUnavailable):  # the delete is what counts (hazard R9)
-        await engine.bury(name, reason, _NOTE_SECONDS)
-    return ended
-
-
 def _is_of(user: Identity, card: Card) -> bool:
     """Whoever can write to the store must not show one user's sessions to another. A lost card is nobody else's."""
     return not card.user_id or (card.source, card.user_id) == (user.source, user.id)
@@ -73,7 +47,7 @@ class UserSessions:
     def __init__(
         self, engine: SessionEngine, directory: SessionDirectory, values: Values, policy: SessionPolicy, cap: Cap
     ) -> None:
-        self._engine = engine
+        self.endings = Endings(engine, values)
         self._directory = directory
         self._values = values
         self._policy = policy
@@ -92,7 +66,7 @@ class UserSessions:
         if over is None:
             raise TooManySessions(cap.most or 0)
         for name in over:
-            await end(self._engine, name, "revoked")
+            await self.endings.end(name, "revoked")
 
     async def _make_room(self, owners: list[bytes], most: int) -> None:
         """The oldest are ended before they are taken out: of one that is not listed any more its user could not be rid."""
@@ -103,7 +77,7 @@ class UserSessions:
                 card = self._listed(entry).card
                 names.setdefault(card.handle or entry.name.decode(), entry.name)
         for name in list(names.values())[: max(len(names) + 1 - most, 0)]:
-            await end(self._engine, name, "revoked")
+            await self.endings.end(name, "revoked")
 
     async def note(self, user: Identity, session: Session) -> None:
         """A session that was admitted already has another name now, or is under another key."""
@@ -143,7 +117,7 @@ class UserSessions:
 
     async def end(self, user: Identity | None, listed: Listed, *, spare: bytes | None = None) -> bool:
         """Ends one (unless it is ``spare``); False when it was over already."""
-        ended = bool(await end(self._engine, listed.name, "revoked", spare=spare))
+        ended = bool(await self.endings.end(listed.name, "revoked", spare=spare, handle=listed.card.handle))
         who = user or Identity(listed.card.user_id, listed.card.username, source=listed.card.source)
         await self.forget(who, listed.name)
         return ended

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 
 from gateway.core.identity import Identity
 from gateway.core.sessions import Card, Session, SessionPolicy, SessionRecord, needs_touch, why_over
@@ -20,7 +19,7 @@ from gateway.store.announcements import Announcements
 from gateway.store.cache import Lost, SessionCache
 from gateway.store.engine import Gone, Kept, SessionEngine, version_of
 from gateway.store.lookups import Lookups
-from gateway.store.values import Pointer, Replaced, SealBroken, UnknownKey, Values, name_of
+from gateway.store.values import Pointer, Replaced, SealBroken, UnknownKey, Values, handle_without_card, name_of
 
 log = logging.getLogger("gateway.sessions")
 _HOPS = 3
@@ -199,8 +198,7 @@ class SessionReader:
         if card is None:
             user = record.user
             who = {} if user is None else {"source": user.source, "user_id": user.id, "username": user.username}
-            handle = sha256(b"handle" + name).hexdigest()[:12]  # of its own: it was lost with the card
-            card = Card(handle, created=record.created, last_seen=last_seen, **who)
+            card = Card(handle_without_card(name), created=record.created, last_seen=last_seen, **who)
         return Session(session_id, record, last_seen, card, version_of(kept.value))
 
     # -- watching over one that is in use already (an open WebSocket)

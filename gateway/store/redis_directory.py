@@ -38,6 +38,11 @@ def session_keys(prefix: bytes, name: bytes) -> tuple[bytes, bytes, bytes]:
     return prefix + b"s" + tag, prefix + b"t" + tag, prefix + b"x" + tag
 
 
+def literally(prefix: bytes) -> bytes:
+    """As the beginning of a pattern for SCAN."""
+    return b"".join(b"\\" + bytes([byte]) if byte in b"*?[]\\^" else bytes([byte]) for byte in prefix)
+
+
 class RedisDirectory:
     """A :class:`gateway.store.engine.SessionDirectory`."""
 
@@ -114,8 +119,7 @@ class RedisDirectory:
         """By SCAN over the values: also sessions before sign-in, whose cards name nobody."""
         start = len(self._prefix) + 3
         names: list[bytes] = []
-        pattern = b"".join(b"\\" + bytes([byte]) if byte in b"*?[]\\^" else bytes([byte]) for byte in self._prefix)
-        async for key in self._link.scan(pattern + b"s:{*}"):
+        async for key in self._link.scan(literally(self._prefix) + b"s:{*}"):
             names.append(key[start:-1])
             if len(names) == _AT_ONCE:
                 for entry in await self._alive(names):

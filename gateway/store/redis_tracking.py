@@ -203,7 +203,7 @@ class Invalidations:
 
     def _warn(self, error: _Unsupported) -> None:
         if not self._has_warned:
-            log.warning("Redis tells no changes, so sessions are not cached", extra={"fields": {"cause": str(error)}})
+            log.warning("Redis tells no changes, so it is asked each time", extra={"fields": {"cause": str(error)}})
         self._has_warned = True
 
     async def _follow(self) -> bool:

@@ -12,11 +12,11 @@ from gateway.core.keys import b64url
 from gateway.core.sessions import Session, SessionRecord, Visitor, merged, rotation_is_due, time_to_live
 from gateway.errors import SessionInterrupted, StoreUnavailable
 from gateway.store.cache import Lost
-from gateway.store.directory import end
+from gateway.store.endings import OnEnded
 from gateway.store.engine import Capabilities, Kept, Write, version_of
 from gateway.store.reader import Presented
 from gateway.store.values import name_of
-from gateway.store.writer import SessionWriter
+from gateway.store.writer import SessionWriter, handle_of_user
 
 _WRITES_TRIED = 100
 _REPLACED_SECONDS = 60.0
@@ -34,10 +34,19 @@ class Sessions(SessionWriter):
         return self.engine.capabilities
 
     # -- ends
+    @property
+    def on_ended(self) -> OnEnded | None:
+        """Who is told of each session that is ended before its time, here; it keeps its handle when it only gets a new id."""
+        return self._endings.on_ended
+
+    @on_ended.setter
+    def on_ended(self, on_ended: OnEnded | None) -> None:
+        self._endings.on_ended = on_ended
+
     async def delete(self, session: Session, reason: str = "revoked") -> bool:
         """Ends it, for every gateway on this store, whatever id it has meanwhile; False when it was over already."""
         name = name_of(session.id)
-        ended = await end(self.engine, name, reason)
+        ended = await self._endings.end(name, reason, handle=handle_of_user(session))
         self.changed([name, *ended])
         await self._unlist(session)
         return bool(ended)
@@ -45,7 +54,7 @@ class Sessions(SessionWriter):
     async def end_for_sure(self, session_id: bytes) -> None:
         """Ends what is lost already: if an earlier attempt ended it without being told so, this one is (``wait_replicas``)."""
         name = name_of(session_id)
-        self.changed([name, *await end(self.engine, name, "revoked")])
+        self.changed([name, *await self._endings.end(name, "revoked")])
 
     async def end_others(self, session: Session) -> int:
         """All others of its user; 0 as well where the engine keeps no directory."""
@@ -105,16 +114,19 @@ class Sessions(SessionWriter):
             except StoreUnavailable:
                 await self._undo(new)
                 raise
+            await self._endings.tell(handle_of_user(session))
             return new
         current, wanted = session, record
         for attempt in range(_WRITES_TRIED):
             new = await self._successor(current, wanted)
             try:
-                if await self._give_up(current, new):
-                    return new
+                is_done = await self._give_up(current, new)
             except BaseException:
                 await self._undo(new)
                 raise
+            if is_done:
+                await self._endings.tell("" if user is not None else handle_of_user(session))
+                return new
             await self._undo(new)
             current = await self._again(session, attempt)
             wanted = replace(record, data=merged(session.record, record, current.record).data)
@@ -244,6 +256,6 @@ class Sessions(SessionWriter):
 
     async def close(self) -> None:
         """Finishes what runs in the background, and lets go of the engine."""
-        if self._tasks:
-            await asyncio.wait(list(self._tasks.values()), timeout=2)
+        if tasks := [*self._tasks.values(), *self._endings.tasks]:
+            await asyncio.wait(tasks, timeout=2)
         await self.engine.close()

@@ -75,6 +75,11 @@ def pointed_name(value: bytes) -> bytes | None:
     return name if value[:1] in (_POINTER, _REPLACED) and is_name else None
 
 
+def handle_without_card(name: bytes) -> str:
+    """A session's handle when its card is lost: not the one it had."""
+    return sha256(b"handle" + name).hexdigest()[:12]
+
+
 class Values:
     """Seals and opens with a key ring; records are written by ``serializer``."""
 

@@ -20,6 +20,7 @@ from gateway.core.tickets import SESSION_ID_BYTES
 from gateway.errors import SessionInterrupted, StoreUnavailable, TooManySessions
 from gateway.store.cache import Lost
 from gateway.store.directory import UserSessions
+from gateway.store.endings import Endings
 from gateway.store.engine import Write, version_of
 from gateway.store.reader import SessionReader
 from gateway.store.values import name_of
@@ -29,6 +30,11 @@ _NAMES_TRIED = 3
 _WRITES_TRIED = 100
 _HANDLE_BYTES = 9
 _WARN_SECONDS = 1.0
+
+
+def handle_of_user(session: Session) -> str:
+    """Empty when it has none: then nothing depends on it."""
+    return "" if session.record.user is None else session.card.handle
 
 
 class SessionWriter(SessionReader):
@@ -44,6 +50,7 @@ class SessionWriter(SessionReader):
     ) -> None:
         super().__init__(*parts, **options)
         self.users = users
+        self._endings = users.endings if users is not None else Endings(self.engine, self._values)
         self._entropy = entropy
         self._warned_at = 0.0
         self._tasks: dict[bytes, asyncio.Task[object]] = {}
@@ -95,11 +102,18 @@ class SessionWriter(SessionReader):
 
         :raises SessionInterrupted: it was ended meanwhile; nothing was written.
         """
+        base = session.record
+        return await self.change(session, lambda now: record if now is base else merged(base, record, now))
+
+    async def change(self, session: Session, make: Callable[[SessionRecord], SessionRecord]) -> Session:
+        """Writes what ``make`` says of the record; it is asked again about each version that others wrote meanwhile.
+
+        :raises SessionInterrupted: it was ended meanwhile; nothing was written.
+        """
         current, tried = session, set()
-        wanted = record
         for attempt in range(_WRITES_TRIED):
             name = name_of(current.id)
-            wanted = replace(wanted, issued=current.record.issued, before=current.record.before)
+            wanted = replace(make(current.record), issued=current.record.issued, before=current.record.before)
             value = self._values.record(current.id, name, wanted)
             tried.add(version_of(value))
             seen = current.seen_at(self._clock())
@@ -112,11 +126,11 @@ class SessionWriter(SessionReader):
                     await self._list(saved)  # under the new key, too
                 if wanted.user is None:
                     await self._unlist(session)
+                    await self._endings.tell(handle_of_user(session))
                 return saved
             current = await self._again(session, attempt)
             if current.version in tried:  # it was ours; only the answer had been lost
                 return current
-            wanted = merged(session.record, record, current.record)
         raise StoreUnavailable("too many writers at once")
 
     async def _again(self, session: Session, attempt: int) -> Session:

@@ -24,6 +24,7 @@ class AccessLine:
 
     decision = ""
     reason = ""
+    detail = ""
     route = ""
     user = ""
     status = 0
@@ -46,7 +47,8 @@ class AccessLine:
     def fields(self) -> dict[str, Any]:
         """For the log: without what is empty, times in milliseconds."""
         times = {"ms": round(self.seconds * 1000, 1), "upstream_ms": round(self.upstream_seconds * 1000, 1)}
-        words = {name: getattr(self, name) for name in ("request_id", "method", "path", "status", "decision", "reason")}
+        told = ("request_id", "method", "path", "status", "decision", "reason", "detail")
+        words = {name: getattr(self, name) for name in told}
         rest = {name: getattr(self, name) for name in ("route", "user", "peer", "upstream_status", "received", "sent")}
         return {name: value for name, value in {**words, **rest, **times}.items() if value not in ("", 0)}
 
@@ -75,6 +77,7 @@ def as_json(line: AccessLine) -> str:
             f', "status": {line.status}' if line.status else "",
             f', "decision": "{line.decision}"' if line.decision else "",
             f', "reason": {quoted(line.reason)}' if line.reason else "",
+            f', "detail": "{line.detail}"' if line.detail else "",
             f', "route": {quoted(line.route)}' if line.route else "",
             f', "user": {quoted(line.user)}' if line.user else "",
             f', "peer": {quoted(line.peer)}' if line.peer else "",

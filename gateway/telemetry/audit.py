@@ -39,6 +39,8 @@ Event = Literal[
     "user_enabled",
     "password_set",
     "throttle_cleared",
+    "api_key_created",
+    "api_key_revoked",
     "key_added",
     "key_activated",
     "key_retired",

@@ -40,19 +40,19 @@ def may_be_foreign_form(request: web.BaseRequest) -> bool:
     return media_type(request) in _FORM_TYPES
 
 
-async def read_fields(request: web.Request) -> dict[str, Any]:
-    """The fields of the body; of a field given twice the last counts.
+async def read_fields(request: web.Request, *, once: bool = False) -> dict[str, Any]:
+    """The fields of the body; of a field given twice the last counts, or with ``once`` the request is malformed.
 
     :raises RequestError: 413, 415, 400, or 408 when it does not come in :data:`SECONDS`.
     """
     try:
         async with asyncio.timeout(SECONDS):
-            return await _read_fields(request)
+            return await _read_fields(request, once)
     except TimeoutError as error:
         raise RequestError("slow_request") from error
 
 
-async def _read_fields(request: web.Request) -> dict[str, Any]:
+async def _read_fields(request: web.Request, once: bool) -> dict[str, Any]:
     if (request.content_length or 0) > MAX_BYTES:
         raise RequestError("too_large", limit=str(MAX_BYTES))
     if not request.can_read_body:
@@ -60,9 +60,9 @@ async def _read_fields(request: web.Request) -> dict[str, Any]:
     invite_body(request)
     kind = media_type(request)
     if kind == FORM_TYPE:
-        return _form(await _read(request))
+        return _form(await _read(request), once)
     if kind == "application/json" or kind.endswith("+json"):
-        return _json(await _read(request))
+        return _json(await _read(request), once)
     raise RequestError("unsupported_type", got=kind or "nothing")
 
 
@@ -78,9 +78,9 @@ async def _read(request: web.BaseRequest) -> bytes:
     return bytes(data)
 
 
-def _json(data: bytes) -> dict[str, Any]:
+def _json(data: bytes, once: bool) -> dict[str, Any]:
     try:
-        fields = json.loads(data)
+        fields = json.loads(data, object_pairs_hook=_each_once if once else None)
     except (ValueError, RecursionError) as error:
         raise RequestError("bad_request", what="the body is not JSON") from error
     if not isinstance(fields, dict):
@@ -88,12 +88,21 @@ def _json(data: bytes) -> dict[str, Any]:
     return fields
 
 
-def _form(data: bytes) -> dict[str, Any]:
+def _form(data: bytes, once: bool) -> dict[str, Any]:
     """Of a field given twice the last counts: a checkbox stands behind its hidden "0"."""
     try:
-        return dict(parse_qsl(data.decode("ascii"), keep_blank_values=True, max_num_fields=_MAX_FIELDS))
+        pairs = parse_qsl(data.decode("ascii"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
     except ValueError as error:  # bytes that a form has percent-encoded, or too many fields
         raise RequestError("bad_request", what="the body is not the form it says it is") from error
+    return _each_once(pairs) if once else dict(pairs)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """RFC 6749 §3.2: no parameter more than once. Whoever reads the first and whoever reads the last see two requests."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise RequestError("bad_request", what="a field is given twice")
+    return fields
 
 
 def text_field(fields: dict[str, Any], name: str, limit: int) -> str:

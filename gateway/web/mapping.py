@@ -18,6 +18,7 @@ import aiohttp_session
 from gateway.core.identity import Identity
 from gateway.core.keys import b64url
 from gateway.core.sessions import (
+    RESERVED,
     Session,
     SessionPolicy,
     SessionRecord,
@@ -25,7 +26,9 @@ from gateway.core.sessions import (
     ends_with_browser,
     limits_of,
     merged,
+    reserved_of,
     same,
+    visible_of,
 )
 from gateway.web.expiry import Expiry, checked_expiry, date_of, end_as_given, moment_of, whole_seconds
 
@@ -54,8 +57,9 @@ class SessionMapping(aiohttp_session.Session):
         self._unread = None
         self._user, self._expiry, self._until = record.user, record.expiry, record.until
         self._remembered = record.remembered
-        self._base = record.data
-        self._mapping = copied(record.data)
+        self._base = visible_of(record.data)
+        self._reserved = reserved_of(record.data)
+        self._mapping = copied(self._base)
         self._touched = self.accessed = self.ending = False
 
     def _wrote(self, before: SessionRecord, session: Session) -> None:
@@ -63,18 +67,19 @@ class SessionMapping(aiohttp_session.Session):
         What did not change stays the same object: a handler may have it at hand."""
         changes = self._record(self._clock())
         self._found = session
-        self._base = session.record.data
+        self._base, self._reserved = visible_of(session.record.data), reserved_of(session.record.data)
         now = merged(before, changes, session.record)
         self._user, self._expiry, self._until = now.user, now.expiry, now.until
         self._remembered = now.remembered
-        for key in self._mapping.keys() - now.data.keys():
+        data = visible_of(now.data)
+        for key in self._mapping.keys() - data.keys():
             del self._mapping[key]
-        for key, value in now.data.items():
+        for key, value in data.items():
             if key not in self._mapping or not same(self._mapping[key], value):
                 self._mapping[key] = copy.deepcopy(value)
 
     def _record(self, now: float) -> SessionRecord:
-        """What is to be written; its data are the mapping itself."""
+        """What is to be written; the values of its data are those of the mapping itself."""
         self._require_loaded()
         base = self._found.record if self._found else SessionRecord(now, now, issued=now)
         return replace(
@@ -83,7 +88,7 @@ class SessionMapping(aiohttp_session.Session):
             user=self._user,
             expiry=self._expiry,
             until=self._until,
-            data=self._mapping,
+            data={**self._mapping, **self._reserved},
             remembered=self._remembered,
         )
 
@@ -111,6 +116,8 @@ class SessionMapping(aiohttp_session.Session):
         return len(self._data)
 
     def __setitem__(self, key: str, value: Any) -> None:
+        if str(key).startswith(RESERVED):
+            raise KeyError(f"keys that begin with {RESERVED} are the gateway's own")
         self._data[key] = value
         self._touched = True
 
@@ -125,6 +132,7 @@ class SessionMapping(aiohttp_session.Session):
     def clear(self) -> None:
         """No data, no user, no expiry of its own; the id and ``created`` stay. Signing out is ``flush``."""
         self._data.clear()
+        self._reserved = {}
         self._user = self._expiry = self._until = None
         self._remembered = False
         self._touched = True

@@ -14,6 +14,7 @@ from typing import Any
 
 from gateway.core.identity import Identity
 from gateway.core.keys import from_b64url
+from gateway.core.session_data import PASSWORD_KEY
 from gateway.core.sessions import Session, SessionRecord, Visitor
 from gateway.core.tickets import SESSION_ID_BYTES
 from gateway.errors import SessionInterrupted
@@ -172,29 +173,37 @@ class WebSession(SessionMapping):
         return self._sessions.decode(text)
 
     # -- the user
-    async def sign_in(self, user: Identity, expiry: Expiry = None, *, remember: bool = False) -> Session:
+    async def sign_in(
+        self, user: Identity, expiry: Expiry = None, *, remember: bool = False, own: Mapping[str, str] | None = None
+    ) -> Session:
         """Somebody else's data go, his own stay; of a stranger's session the keys of the allow-list. The id changes, and the
-        absolute timeout starts anew (P50). When this fails nothing has changed. ``remember``: by ``session.remember``.
+        absolute timeout starts anew (P50). When this fails nothing has changed. ``remember``: by ``session.remember``; ``own``:
+        what only the gateway itself sees, under reserved keys.
 
         :raises gateway.errors.TooManySessions: he has as many as he may.
         """
         before = self._snapshot()
         now = before.modified
         seconds, until = checked_expiry(expiry, now)
-        record = SessionRecord(now, now, user, seconds, self._kept_for(user, before.data), until, remembered=remember)
+        data = self._kept_for(user, before.data) | dict(own or {})
+        record = SessionRecord(now, now, user, seconds, data, until, remembered=remember)
         try:
             return await self._replace(before, record)
         except SessionInterrupted:  # what was in it has been ended meanwhile, but he did prove who he is
-            fresh = replace(record, data={})
+            fresh = replace(record, data=dict(own or {}))
             return await self._write(before, lambda _: self._sessions.create(fresh, self.visitor()))
 
     def _kept_for(self, user: Identity, data: Mapping[str, Any]) -> dict[str, Any]:
         if self._user is None:
             return {key: value for key, value in data.items() if key in self._keep_at_sign_in}
-        return dict(data) if user.is_same(self._user) else {}
+        kept = data if user.is_same(self._user) else {}
+        return {
+            key: value for key, value in kept.items() if key != PASSWORD_KEY
+        }  # he has just said another one, perhaps
 
-    def set_user(self, user: Identity) -> None:
-        """The same user, with other rights; ``await session.cycle_key()`` comes next, else the middleware does it.
+    def set_user(self, user: Identity, own: Mapping[str, str] | None = None) -> None:
+        """The same user, with other rights; ``await session.cycle_key()`` comes next, else the middleware does it. ``own``: as
+        :meth:`sign_in`.
 
         :raises ValueError: it is not the same user: that is :meth:`sign_in`.
         """
@@ -202,6 +211,7 @@ class WebSession(SessionMapping):
         if not user.is_same(self._user):
             raise ValueError("another user cannot be put into a session: sign_in")
         self._user = user
+        self._reserved = {**self._reserved, **(own or {})}
         self._touched = True
 
     @property

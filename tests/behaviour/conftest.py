@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.behaviour.ldap_site import Make
+from tests.behaviour.token_site import MakeSite, token_settings
 from tests.conftest import MakeGateway
 from tests.fakes import RecordingBackend
 from tests.harness import Gateway
@@ -39,3 +40,13 @@ def make_ldap(make_gateway: MakeGateway, backend: RecordingBackend) -> Make:
         return await make_gateway(backend.url, users=list(sources), login=login, **over)
 
     return gateway
+
+
+@pytest.fixture
+def make_site(make_gateway: MakeGateway, backend: RecordingBackend, tmp_path: Path) -> MakeSite:
+    """Gateways with tokens, all with the same signing key and on the same Redis."""
+
+    async def make(over: dict[str, Any] | None = None, **tokens: Any) -> Gateway:
+        return await make_gateway(backend.url, tokens=token_settings(tmp_path, **tokens), **(over or {}))
+
+    return make

@@ -100,11 +100,18 @@ async def test_a_wrong_old_password_is_a_401_and_changes_nothing(
     response = await change(gateway, cookie, {**CHANGE, "old_password": wrong})
     body = await response.json()
     assert (response.status, body["ret"], body["reason"]) == (401, 1, "bad_credentials")
+    assert body["msg"] == "That is not your current password", "no username was given that could be wrong"
     assert "WWW-Authenticate" in response.headers
     assert "Set-Cookie" not in response.headers
     assert users_file.read_bytes() == before
     for living in (cookie, other):
         assert (await gateway.get("/orders", cookie=living)).status == 200
+
+
+async def test_a_wrong_old_password_is_told_in_chinese(gateway: Gateway) -> None:
+    fields, cookie = {**CHANGE, "old_password": "wrong-demo"}, await gateway.sign_in()
+    response = await gateway.post("/auth/password", json=fields, cookie=cookie, headers={"Accept-Language": "zh-CN"})
+    assert (await response.json())["msg"] == "当前密码错误"
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

@@ -231,6 +231,22 @@ async def test_who_gets_the_id_of_somebody_who_is_gone_does_not_get_his_sessions
         assert (await gateway.get("/auth/session", cookie=cookie)).status == 302
 
 
+async def test_a_process_that_was_just_started_refuses_within_a_second_who_was_disabled_meanwhile(
+    make_gateway: MakeGateway, backend: RecordingBackend, tmp_path: Path
+) -> None:
+    """Not after ``recheck``. Three seconds: of a loaded machine."""
+    async with sql_lab("sqlite", tmp_path) as lab:
+        table = await lab.table(DJANGO, django_user(1, "bob", password=HASH))
+        source = {"table": table, "columns": COLUMNS, "recheck": 600}
+        before = await gateway_on(make_gateway, backend, lab, **source)
+        cookie = await before.sign_in({"username": "bob", "password": PASSWORD})
+        await lab.run(f"UPDATE {lab.quoted(table)} SET is_active = false")
+        assert (await before.get("/orders", cookie=cookie)).status == 200, "it has just seen him sign in"
+        started = await gateway_on(make_gateway, backend, lab, **source)
+        async with asyncio.timeout(3):
+            assert await until_over(started, cookie) == "revoked"
+
+
 async def test_who_stays_gone_has_no_sessions_when_he_is_back(
     make_gateway: MakeGateway, backend: RecordingBackend, tmp_path: Path
 ) -> None:

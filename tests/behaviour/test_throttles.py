@@ -90,6 +90,20 @@ async def test_a_network_of_ipv6_is_one_address(make_gateway: MakeGateway, backe
     assert (await try_(gateway, WRONG, "2001:db8:0:8::1")).status == 401
 
 
+async def test_stuffing_from_a_whole_ipv6_allocation_ends_too(
+    make_gateway: MakeGateway, backend: RecordingBackend
+) -> None:
+    """Each network of 64 bits has room, and a customer has 65,536 of them."""
+    gateway = await make_gateway(backend.url, **settings(address={"burst": 2, **MINUTES}))
+
+    async def guess(number: int, address: str) -> int:
+        return (await try_(gateway, {"username": f"user{number}", "password": "spring-2026"}, address)).status
+
+    assert [await guess(number, f"2001:db8:5:{number:x}::1") for number in range(18)] == [401] * 16 + [429] * 2
+    assert await guess(99, "2001:db8:6::1") == 401, "another customer"
+    assert (await try_(gateway, ALICE, "2001:db8:6::1")).status == 200
+
+
 async def test_guessing_at_one_account_ends_after_five(make_gateway: MakeGateway, backend: RecordingBackend) -> None:
     gateway = await make_gateway(backend.url, **settings())
     assert await statuses(gateway, 7, WRONG) == [401] * 5 + [429] * 2

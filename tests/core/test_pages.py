@@ -16,6 +16,8 @@ from gateway.pages import (
     AccountView,
     CookiesView,
     DeniedView,
+    KeyRow,
+    KeysView,
     LoginView,
     LogoutView,
     NoticeView,
@@ -30,7 +32,7 @@ FOLDER = Path(gateway.pages.__file__).parent
 CSS = STATIC["gateway.css"].body.decode()
 PAYLOAD = """/"><xss/onx=1>'&lt;{{7*7}}{%raw%}</title></style>"""
 URLS = {"action", "link"} | {f"{name}_url" for name in ("continue", "switch_language", "login", "logout", "account")}
-URLS |= {f"{name}_url" for name in ("password", "other", "start", "retry")}
+URLS |= {f"{name}_url" for name in ("password", "other", "start", "retry", "keys")}
 
 LOGIN = LoginView("en", "/auth/login", "/orders", "t0ken", switch_language_url="?lang=zh")
 FAILED = replace(LOGIN, username="ada", remember=True, error="Wrong.")
@@ -53,6 +55,7 @@ ACCOUNT = AccountView(
     "/auth/password",
     (THIS, OTHER),
     3,
+    keys_url="/auth/keys",
 )
 ALONE = replace(ACCOUNT, sessions=(THIS,), more=0, said="others", switch_language_url="?lang=zh")
 NO_LIST = replace(ACCOUNT, sessions=None, more=0, said="password")
@@ -63,10 +66,18 @@ NOT_POSSIBLE = replace(PASSWORD, possible=False)
 RESET = ResetView("en", "/auth/reset", "t0ken", "s3cret", "/auth/login", "ada", ("Long.",))
 RESET_FAILED = replace(RESET, error="Too short.", wrong="new_password", switch_language_url="?lang=zh")
 RESET_OVER = replace(RESET, valid=False)
+KEY = KeyRow("k1", "Nightly", "2027-01-31", "2 days ago", ("orders", "bills"))
+KEYS = KeysView("en", "/auth/keys", "t0ken", "/auth/account", (KEY, replace(KEY, id="k2", name="Old", is_over=True)))
+KEYS_MADE = replace(KEYS, made="gwk_s3cret", made_name="Nightly", routes=(("orders", False),), days="30", said=True)
+KEYS_FAILED = replace(
+    KEYS_MADE, name="x", error="Wrong.", wrong="name", longest=0, routes=(("a", True),), switch_language_url="?lang=zh"
+)
+KEYS_DENIED = replace(KEYS, keys=(), may_make=False)
 NOTICE = NoticeView("en", 503, "One moment", "Try again.", "01J", "/orders", "Again", "It broke.")
 BARE = NoticeView("en", 200, "Done", "All good.", "")
 VIEWS: tuple[View, ...] = (LOGIN, FAILED, PRESENT, PRESENT_FAILED, DENIED, COOKIES, LOGOUT, STRANGER)
 VIEWS += (ACCOUNT, ALONE, NO_LIST, LITTLE)
+VIEWS += (KEYS, KEYS_MADE, KEYS_FAILED, KEYS_DENIED)
 VIEWS += (PASSWORD, PASSWORD_FAILED, NOT_POSSIBLE, RESET, RESET_FAILED, RESET_OVER, NOTICE, BARE)
 every_view = pytest.mark.parametrize("view", VIEWS)
 
@@ -129,7 +140,7 @@ def texts(view: Any) -> set[str]:
     return {f.name for f in fields(view) if f.name not in CHOICES and isinstance(getattr(view, f.name), str)}
 
 
-WHOLE = (PRESENT_FAILED, DENIED, COOKIES, ACCOUNT, PASSWORD_FAILED, RESET_FAILED, NOTICE)
+WHOLE = (PRESENT_FAILED, DENIED, COOKIES, ACCOUNT, KEYS_FAILED, PASSWORD_FAILED, RESET_FAILED, NOTICE)
 SHOWN: list[tuple[View, str]] = [(view, name) for view in WHOLE for name in sorted(texts(view) - {"login_url"})]
 SHOWN += [(LOGOUT, "action"), (LOGOUT, "csrf"), (LOGOUT, "user"), (STRANGER, "login_url"), (RESET_OVER, "login_url")]
 SHOWN += [(ALONE, "switch_language_url")]
@@ -232,6 +243,9 @@ def test_a_page_names_its_language_and_uses_no_other(view: Any, language: str, t
     silent |= {"rules": ("0",)} if hasattr(view, "rules") else {}
     if getattr(view, "sessions", None):
         silent["sessions"] = (SessionRow("0", "", "0", "0", "0", True), SessionRow("0", "", "0", "0", "0"))
+    if isinstance(view, KeysView):
+        row = KeyRow("0", "0", "0", "0", ("0",))
+        silent |= {"keys": (row, replace(row, is_over=True), KeyRow("0", "0")), "routes": (("0", False),)}
     page = draw(view, title="0", **silent | {"language": language}).one("html")
     assert page.attrs["lang"] == tag
     said = page.text.replace(MESSAGES[language]["other_language_name"], "")

@@ -44,6 +44,7 @@ RULES = {
     "401 and 403": RefusalRules(status=401, forbidden=403),
 }
 
+BY_TOKEN = {"bad_token": 'Bearer error="invalid_token"', "insufficient_scope": 'Bearer error="insufficient_scope"'}
 SECTION_1 = {
     # situation: (codes, rules, a page load?, status, Location, redirect)
     "not signed in, page load": (NOT_SIGNED_IN, "as it is", True, 302, SIGN_IN, SIGN_IN),
@@ -61,6 +62,10 @@ SECTION_1 = {
     "forbidden, 403, anything else": (FORBIDDEN, "403", False, 403, None, HOME),
     "forbidden, 401 is for others": (FORBIDDEN, "401", True, 302, SIGN_IN, SIGN_IN),
     "forbidden, both": (FORBIDDEN, "401 and 403", False, 403, None, HOME),
+    "bad token, page load": (["bad_token"], "as it is", True, 401, None, SIGN_IN),
+    "bad token, anything else": (["bad_token"], "own page", False, 401, None, "/mgr/sign.html"),
+    "good token, too few rights, page load": (["insufficient_scope"], "as it is", True, 403, None, SIGN_IN),
+    "good token, too few rights, anything else": (["insufficient_scope"], "401 and 403", False, 403, None, HOME),
     "outage, page load": (["store_unavailable"], "401 and 403", True, 503, None, None),
     "outage, anything else": (["store_unavailable"], "own page", False, 503, None, None),
 }
@@ -75,12 +80,19 @@ def test_every_row_of_the_contracts_first_section_is_kept(
         assert (made.status, made.location, made.redirect) == (status, location, redirect)
         assert made.reason.code == code
         assert made.page_load is page
-        assert ("WWW-Authenticate" in made.headers) is (status == 401)
+        assert ("WWW-Authenticate" in made.headers) is (status == 401 or code == "insufficient_scope")
         assert ("Retry-After" in made.headers) is (status == 503)
         assert not made.close
 
 
-OF_THE_WAY = sorted(REASONS.keys() - {*NOT_SIGNED_IN, *FORBIDDEN})
+OF_THE_WAY = sorted(REASONS.keys() - {*NOT_SIGNED_IN, *FORBIDDEN, *BY_TOKEN})
+
+
+@pytest.mark.parametrize(("code", "challenge"), BY_TOKEN.items())
+def test_what_is_wrong_with_a_token_is_told_in_the_words_of_rfc_6750(code: str, challenge: str) -> None:
+    made = refusal(code, RefusalRules(status=401, forbidden=403))
+    assert made.headers["WWW-Authenticate"] == challenge
+    assert "Authorization" in made.headers["Vary"]
 
 
 @pytest.mark.parametrize("code", OF_THE_WAY)

@@ -16,9 +16,10 @@ from gateway.core.throttling import (
     account_counters,
     attempts,
     counted,
-    door_counter,
+    door_counters,
     given_back,
     level_now,
+    networks_of,
     prefix_of,
     shown_wait,
     wait_of,
@@ -150,13 +151,43 @@ def test_the_operator_says_how_much_of_an_address_is_one_caller() -> None:
     assert prefix_of("2001:db8:1:2::1", wide) == "2001:db8:1::/48"
 
 
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    table(
+        {
+            "IPv4": ("192.0.2.7", ["192.0.2.7/32"]),
+            "IPv4 inside of IPv6": ("::ffff:192.0.2.7", ["192.0.2.7/32"]),
+            "IPv6": ("2001:db8:1:2::7", ["2001:db8:1:2::/64", "2001:db8:1::/48"]),
+            "an address of one link": ("fe80::1%eth0", ["fe80::/64", "fe80::/48"]),
+            "a unix socket": ("", [""]),
+        }
+    ),
+)
+def test_a_customers_whole_ipv6_allocation_is_counted_together_too(address: str, expected: list[str]) -> None:
+    assert networks_of(address, POLICY) == expected
+    kinds_there = [Kind.ADDRESS, Kind.NETWORK][: len(expected)]
+    assert [(one.kind, one.names[0]) for one in door_counters(address, None, POLICY)] == list(
+        zip(kinds_there, expected, strict=True)
+    )
+
+
+@pytest.mark.parametrize("bits", [48, 32])
+def test_a_caller_who_is_as_wide_already_is_counted_once(bits: int) -> None:
+    assert len(networks_of("2001:db8:1:2::7", Policy(ipv6_prefix=bits))) == 1
+
+
+def test_an_allocation_has_room_for_eight_callers() -> None:
+    assert POLICY.network == POLICY.limit_of(Kind.NETWORK) == Limit(240, 1_250)
+    assert Policy(Limit(1, 1)).network == Limit(8, 1)
+
+
 # -- which counters
 def kinds(counters: list[Counter]) -> list[Kind]:
     return [one.kind for one in counters]
 
 
 def test_a_stranger_is_counted_by_address_and_at_the_account() -> None:
-    assert door_counter("192.0.2.7", None, POLICY).kind is Kind.ADDRESS
+    assert kinds(door_counters("192.0.2.7", None, POLICY)) == [Kind.ADDRESS]
     assert kinds(account_counters("a", "192.0.2.7", None, is_known=False, policy=POLICY)) == [
         Kind.ACCOUNT_AT_ADDRESS,
         Kind.ACCOUNT,
@@ -166,7 +197,7 @@ def test_a_stranger_is_counted_by_address_and_at_the_account() -> None:
 def test_a_browser_that_is_known_is_counted_by_itself_alone() -> None:
     """Nothing that others do, from wherever they do it, moves these counters."""
     counters = [
-        door_counter("192.0.2.7", DEVICE, POLICY),
+        *door_counters("192.0.2.7", DEVICE, POLICY),
         *account_counters("a", "192.0.2.7", DEVICE, is_known=True, policy=POLICY),
     ]
     assert kinds(counters) == [Kind.BROWSER, Kind.DEVICE]
@@ -177,7 +208,9 @@ def test_a_device_cookie_gives_no_credit_at_other_accounts() -> None:
     """Else who has one account could make cookies and guess at all others past the limit of his address."""
     counters = account_counters("b", "192.0.2.7", DEVICE, is_known=False, policy=POLICY)
     assert kinds(counters) == [Kind.ADDRESS, Kind.ACCOUNT_AT_ADDRESS, Kind.ACCOUNT]
-    assert counters[0] == door_counter("192.0.2.7", None, POLICY)
+    assert counters[:1] == door_counters("192.0.2.7", None, POLICY)
+    over_ipv6 = account_counters("b", "2001:db8:1:2::7", DEVICE, is_known=False, policy=POLICY)
+    assert over_ipv6[:2] == door_counters("2001:db8:1:2::7", None, POLICY)
 
 
 def test_a_known_account_without_a_device_is_a_contradiction_that_gives_no_credit() -> None:
@@ -189,6 +222,7 @@ def test_a_success_clears_what_is_its_own_and_gives_others_no_more_than_its_one(
     does = {kind: Counter(kind, ("x",), WALL).on_success for kind in Kind}
     assert does == {
         Kind.ADDRESS: Success.GIVES_BACK,
+        Kind.NETWORK: Success.GIVES_BACK,
         Kind.BROWSER: Success.GIVES_BACK,
         Kind.ACCOUNT: Success.LOWERS,
         Kind.ACCOUNT_AT_ADDRESS: Success.CLEARS,

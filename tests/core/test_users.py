@@ -280,6 +280,79 @@ async def test_who_is_seen_for_the_first_time_is_looked_up_at_once() -> None:
         watching.cancel()
 
 
+class Restarted(Elsewhere):
+    """Of a process that was just started: ``stuck`` users hang, the others are ``gone`` since they signed in."""
+
+    def __init__(self, gone: set[str], stuck: set[str]) -> None:
+        super().__init__(recheck=0.2)
+        self.gone, self.stuck = gone, stuck
+
+    async def get(self, user_id: str) -> Identity | None:
+        await super().get(user_id)
+        if user_id in self.stuck:
+            await asyncio.sleep(60)
+        return None if user_id in self.gone else somebody(user_id, 0, "elsewhere")
+
+
+async def refused_after(users: Users, user: Identity) -> float:
+    """Seconds from the first request on."""
+    begun = time.monotonic()
+    async with asyncio.timeout(20):
+        while users.as_now(user) is not None:
+            await asyncio.sleep(0.005)
+    return time.monotonic() - begun
+
+
+async def test_a_round_that_takes_long_does_not_delay_who_is_seen_for_the_first_time() -> None:
+    """A user who was disabled while this process was not there: within a second, of three that a loaded machine gets."""
+    usual = [somebody(f"u{number}", 0, "elsewhere") for number in range(20)]
+    source = Restarted({"x"}, set())
+    users = Users([source])
+    watching = asyncio.create_task(users.watch())
+    try:
+        for user in usual:
+            users.as_now(user)
+        await until(lambda: source.asked >= len(usual))
+        source.stuck = {user.id for user in usual}
+        asked = source.asked
+
+        await until(
+            lambda: all(map(users.as_now, usual)) and source.asked > asked
+        )  # the next round has begun, and hangs
+        assert await refused_after(users, somebody("x", 0, "elsewhere")) < 3
+    finally:
+        watching.cancel()
+
+
+async def test_who_could_not_be_looked_up_is_looked_up_a_moment_after_his_source_is_back() -> None:
+    """Not after a share of ``recheck``."""
+    source = Elsewhere(None, recheck=3600.0)
+    source.away = True
+    users, user = Users([source]), somebody("x", 7, "elsewhere")
+    watching = asyncio.create_task(users.watch())
+    try:
+        assert users.as_now(user) is user
+        await until(lambda: source.asked > 0)
+        assert users.as_now(user) is user, "an outage is no news"
+        source.away = False
+        assert await refused_after(users, user) < 3
+    finally:
+        watching.cancel()
+
+
+async def test_a_login_that_is_not_asked_for_does_not_say_that_a_source_is_back() -> None:
+    source = Elsewhere(somebody("x", 0, "elsewhere"))
+    users = Users([source])
+    source.away = True
+    with pytest.raises(SourceUnavailable):
+        await sign_in_anywhere(users, "x", "right")
+    source.away = False
+    assert await sign_in_anywhere(users, "", "wrong") is None, "as from a source that asks for no such name"
+    assert users.remote() == {"elsewhere": False}
+    assert await sign_in_anywhere(users, "x", "right") is not None
+    assert users.remote() == {"elsewhere": True}
+
+
 async def test_a_source_that_is_away_leaves_the_others_and_calls_no_password_wrong(source: FileUsers) -> None:
     away = Elsewhere()
     away.away = True

@@ -214,6 +214,28 @@ async def test_a_refusal_names_the_server_and_shows_no_password(slapd: Slapd) ->
         await source.close()
 
 
+@pytest.mark.parametrize("disabled", [None, "(employeeType=disabled)"])
+async def test_an_address_like_somebody_elses_name_takes_it_from_nobody(slapd: Slapd, disabled: str | None) -> None:
+    """However many have such an address: more than any search returns."""
+    source = source_of(slapd.url, filter="(|(uid={login})(mail={login}))", disabled_filter=disabled)
+    others = ("bob", "carol", "twin", "other-twin", "third-twin")
+    for uid in others:
+        slapd.modify(uid, "add: mail", "mail: alice", "mail: dora")
+    try:
+        for login in ("alice", "ALICE", " alice "):
+            found = await source.find(login)
+            assert found is not None
+            assert (found.identity.username, found.disabled) == ("alice", False)
+            assert await source.verify(found, login, PASSWORD) is not None
+        gone = await source.find("dora")
+        assert gone is not None
+        assert (gone.identity.username, gone.disabled) == ("dora", disabled is not None)
+    finally:
+        for uid in others:
+            slapd.modify(uid, "delete: mail", "mail: alice", "mail: dora")
+        await source.close()
+
+
 async def test_two_entries_of_one_name_are_told_once(users: UserSource, caplog: pytest.LogCaptureFixture) -> None:
     """With a filter for the disabled ones the directory is asked twice."""
     assert await users.find("twins@example.org") is None
