@@ -63,7 +63,9 @@ def test_codes_and_words_are_unique() -> None:
 
 @every_reason
 def test_a_status_is_one_of_http_and_fits_its_kind(reason: Reason) -> None:
-    if reason.sign_in_helps:
+    if reason.code in ("bad_token", "insufficient_scope"):
+        assert reason.status == {"bad_token": 401, "insufficient_scope": 403}[reason.code]  # RFC 6750 §3.1
+    elif reason.sign_in_helps:
         assert reason.status == 302
     elif reason.code in ("client_gone", "drain_timeout"):
         assert reason.status == 499  # nginx's; in the log only
