@@ -19,7 +19,7 @@ def _trusted(given: TokenIssuerSettings, leeway: float) -> Trusted:
     names = ClaimNames(
         given.username_claim,
         given.name_claim,
-        given.email_claim,
+        given.email_claim or ("" if given.prefix else "email"),
         given.usertype_claim or "",
         given.groups_claim or "",
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from gateway.core.throttling import prefix_of
 from gateway.gate import Endpoint
 from gateway.handlers.token import PasswordGrant, SessionGrant, Token
 from gateway.handlers.token_introspect import TokenIntrospection
@@ -13,7 +15,7 @@ from gateway.handlers.token_revoke import TokenRevocation
 from gateway.settings.model import Settings
 from gateway.settings.tokens import TokenSettings
 from gateway.store.refresh import Refreshing
-from gateway.throttles import make_throttle
+from gateway.throttles import make_throttle, throttle_policy
 from gateway.web.devices import Devices
 from gateway.web.oauth import OAuthErrors
 from gateway.web.own_door import Handler
@@ -66,7 +68,7 @@ def token_endpoints(parts: AppParts, devices: Devices) -> TokenEndpoints:
     by_password = PasswordGrant(parts.sign_in, devices, sessions, refreshing, tokens) if given.password_grant else None
     by_session = with_session(parts.storage, SessionGrant(parts.answers, tokens))
     throttle = make_throttle(parts.settings, parts.ring, parts.store.link)
-    clients = TokenClients(_secrets(given), throttle)
+    clients = TokenClients(_secrets(given), throttle, partial(prefix_of, policy=throttle_policy(parts.settings)))
     errors = OAuthErrors(parts.answers, parts.site)
     own: dict[str, Handler] = {
         "token": Token(tokens, by_session, by_password),

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.core.access_tokens import AccessTokens
-from gateway.denylists import make_denylist
+from gateway.denylists import longest_token, make_denylist
 from gateway.engines import SessionParts, session_policy
 from gateway.settings.model import Settings
-from gateway.settings.tokens import DEFAULT_ISSUER
+from gateway.settings.token_issuers import DEFAULT_ISSUER
 from gateway.signing_key_files import SigningKeyFile
 from gateway.store.bearers import Bearers, Places, Source, UserNow
 from gateway.store.denylist import Denylist, MemoryDenylist
@@ -59,4 +59,13 @@ def make_bearers(
     lasts = max(one.absolute_timeout for one in (policy, policy.remember) if one is not None)
     places = Places(settings.tokens.header or "", settings.tokens.cookie or "")
     access, denylist = (tokens.access, tokens.denylist) if tokens is not None else (None, MemoryDenylist())
-    return Bearers(access, denylist, user_now, places=places, sources=sources, lasts=float(lasts))
+    return Bearers(
+        access,
+        denylist,
+        user_now,
+        places=places,
+        sources=sources,
+        leaves_others=tokens is None and not settings.tokens.issuers,
+        lasts=float(lasts),
+        memory=longest_token(settings.tokens.lifetime, settings.tokens.leeway),
+    )

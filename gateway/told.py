@@ -14,7 +14,7 @@ from gateway.front.session_data import SessionData
 from gateway.front.told import Told
 from gateway.settings.model import Settings
 from gateway.settings.rules import RouteSettings
-from gateway.settings.tokens import DEFAULT_ISSUER
+from gateway.settings.token_issuers import DEFAULT_ISSUER
 from gateway.store.sessions import Sessions
 
 Keys = Callable[[], SigningKeys]

@@ -31,7 +31,7 @@ class RequestHead:
     method: str
     target: str
     version: tuple[int, int]
-    raw: RawHeaders
+    raw: RawHeaders = field(repr=False)
     peer: str
     scheme: str = ""
     is_shared: bool = field(default=False, compare=False)

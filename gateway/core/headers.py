@@ -6,6 +6,7 @@ Ours is stripped first and added last, so that a client can neither send our hea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -104,6 +105,7 @@ class Origin:
     request_id: str
 
 
+_OWN_SECRET = re.compile(rb" *bearer +gw[kr]_", re.IGNORECASE)  # API keys and refresh tokens: no backend's, on no route
 _PASS, _DROP, _COOKIE, _HOST, _AUTHORIZATION, _CONNECTION, _SESSION = range(7)
 _MAX_NAMES = 4096
 
@@ -142,7 +144,7 @@ def request_headers(
     for pair in raw:
         name, value = pair
         kind = kinds[name]
-        if kind == _PASS or (kind == _AUTHORIZATION and authorization):
+        if kind == _PASS or (kind == _AUTHORIZATION and authorization and _OWN_SECRET.match(value) is None):
             kept.append(pair)
         elif kind == _COOKIE:
             value = own_taken_out(value, policy.own_cookies)

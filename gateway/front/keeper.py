@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Collection
 from typing import Protocol
 
-from gateway.core.jwt import BadToken
 from gateway.core.sessions import Session
 from gateway.errors import StoreUnavailable
+from gateway.front.token_keeper import TokenKeeper
 from gateway.gate import Forward
-from gateway.store.bearers import Bearer, Bearers
+from gateway.store.bearers import Bearers
 from gateway.store.sessions import Lost, Sessions
 
 TICK = 0.25
@@ -41,7 +41,7 @@ class SessionKeeper:
 
     def __init__(self, sessions: Sessions, guests: Collection[Guest], bearers: Bearers | None = None) -> None:
         self._sessions = sessions
-        self._bearers = bearers
+        self._tokens = TokenKeeper(bearers) if bearers is not None else None
         self._guests = guests
         self._now: dict[bytes, Session] = {}
         """Under the id that it was presented with: the session as it was found last."""
@@ -60,6 +60,8 @@ class SessionKeeper:
             self._timer.cancel()
         if self._work is not None:
             self._work.cancel()
+        if self._tokens is not None:
+            self._tokens.stop()
 
     def _tick(self) -> None:
         self._timer = None
@@ -87,16 +89,13 @@ class SessionKeeper:
             if (session := verdict.session) is not None:
                 held.setdefault(session.id, []).append(guest)
                 self._now.setdefault(session.id, session)
-            elif verdict.bearer is not None and (code := self._why_over(verdict, verdict.bearer)):
-                asyncio.get_running_loop().call_soon(guest.session_ended, code)
+            elif self._tokens is not None and (bearer := verdict.bearer) is not None:
+                code = self._tokens.why_over(verdict, bearer, now)
+                if code is not None:
+                    asyncio.get_running_loop().call_soon(guest.session_ended, code)
+        if self._tokens is not None:
+            self._tokens.end_of_round(now)
         return held
-
-    def _why_over(self, verdict: Forward, bearer: Bearer) -> str | None:
-        """Is the token or key that opened it good no more? Where nobody can say just now, nothing ends."""
-        found = None if self._bearers is None else self._bearers.still_good(bearer)
-        if isinstance(found, BadToken):
-            return "bad_token"
-        return None if found is None or verdict.still_lets(found.user) else "rights_changed"
 
     def _is_known(self, session_id: bytes, guests: list[Guest]) -> bool:
         now = asyncio.get_running_loop().time()

@@ -125,7 +125,7 @@ def sid_of(verdict: Forward) -> str:
     if verdict.session is not None:
         return verdict.session.card.handle
     claims = verdict.bearer.claims if verdict.bearer is not None else None
-    return claims.sid if claims is not None else ""
+    return claims.sid if claims is not None and not claims.is_foreign else ""
 
 
 def interim_head(answer: AnswerHead, own_cookies: frozenset[str]) -> bytes:

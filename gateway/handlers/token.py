@@ -112,5 +112,6 @@ class Token:
         if kind == "refresh_token":
             return await self._tokens.refresh(request, fields)
         if kind == "password" and self._by_password is not None:
+            require_same_site(head_of(request), self._tokens.site)  # no page elsewhere may guess through its visitors
             return await self._by_password(request, fields)
         raise RequestError("unsupported_grant_type")

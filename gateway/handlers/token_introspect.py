@@ -7,7 +7,9 @@ from aiohttp import web
 
 from gateway.web.answers import Answers
 from gateway.web.bodies import read_fields
+from gateway.web.cross_site import require_same_site
 from gateway.web.endpoint import by_method
+from gateway.web.state import head_of
 from gateway.web.token_clients import TokenClients
 from gateway.web.tokens import Tokens, needed_token
 
@@ -26,6 +28,7 @@ class TokenIntrospection:
 
     async def post(self, request: web.Request) -> web.Response:
         """:raises GatewayError: it is not told."""
+        require_same_site(head_of(request), self._answers.site)  # guesses from a browser would shut out its address
         fields = await read_fields(request, once=True)
         await self._clients.require(request, fields)
         return self._answers.json(request, {"ret": 0, **await self._tokens.described(needed_token(fields, "token"))})

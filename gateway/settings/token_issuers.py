@@ -11,9 +11,11 @@ from pydantic import Field, field_validator
 
 from gateway.settings.sources import Loc
 from gateway.settings.users_ldap import is_loopback
-from gateway.settings.values import Slice, Words
+from gateway.settings.values import Slice, Words, check_site_url
 
 PublicAlgorithm = Literal["EdDSA", "ES256", "RS256"]
+DEFAULT_ISSUER = "gateway"
+"""Of our own tokens, where neither ``tokens.issuer`` nor ``site.url`` is set."""
 _POINTER = re.compile(r"(/([^~/]|~[01])*)+")
 
 
@@ -40,7 +42,9 @@ class TokenIssuerSettings(Slice):
         "preferred_username", min_length=1, description="Claim that is the username; sub is always the id."
     )
     name_claim: str = Field("name", description="Claim that is the display name.")
-    email_claim: str = Field("email", description="Claim that is the e-mail address.")
+    email_claim: str | None = Field(
+        None, description="Claim that is the e-mail address. None: email; with a prefix none."
+    )
     usertype_claim: str | None = Field(
         None, description="Claim that is the usertype, or a JSON pointer, like /gateway/usertype. None: none."
     )
@@ -89,11 +93,20 @@ def check_token_issuers(data: dict[str, Any], add: Callable[[Loc, str], None]) -
     issuers = tokens.get("issuers") if isinstance(tokens, dict) else None
     if not isinstance(tokens, dict) or not isinstance(issuers, list | tuple) or not issuers:
         return
-    own = tokens.get("issuer") or (site.get("url") if isinstance(site, dict) else None)
-    seen = {own: "is the issuer of our own tokens"} if own else {}
+    url = site.get("url") if isinstance(site, dict) else None
+    own = tokens.get("issuer") or url or DEFAULT_ISSUER
+    normalised = _normalised(url) if isinstance(url, str) and not tokens.get("issuer") else None
+    seen = {name: "is the issuer of our own tokens" for name in (own, normalised) if name}
     for index, row in enumerate(issuers):
         name = row.get("issuer") if isinstance(row, dict) else None
         if isinstance(name, str):
             if name in seen:
                 add(("tokens", "issuers", index, "issuer"), seen[name])
             seen.setdefault(name, "given twice")
+
+
+def _normalised(url: str) -> str | None:
+    try:
+        return check_site_url(url)
+    except ValueError:  # said of site.url itself
+        return None

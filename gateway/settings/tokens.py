@@ -15,7 +15,6 @@ from gateway.settings.stores import SessionSettings
 from gateway.settings.token_issuers import TokenIssuerSettings
 from gateway.settings.values import Slice, Whole, is_token
 
-DEFAULT_ISSUER = "gateway"
 _FORM_COOKIE = "gw_form"
 _NEEDS_REDIS = (
     "what was revoked is told by Redis: session.engine must be redis, cached_sql, cookie, or memory (one process)"

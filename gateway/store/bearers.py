@@ -21,7 +21,7 @@ from gateway.core.tickets import cookies_named
 from gateway.store.denylist import Denylist, session_key, token_key
 
 _KEPT = 10_000
-_IN_QUERY = re.compile(r"[?&](?:access_token|api_key)=(?:eyJ|gwk_)")
+_IN_QUERY = re.compile(r"[?&](?:access_token|api_key|refresh_token)=(?:eyJ|gwk_|gwr_)")
 UserNow = Callable[[Identity], Identity | None]
 
 
@@ -64,7 +64,9 @@ class Places:
 
 
 class Bearers:
-    """``lasts``: seconds after its issue that a connection opened with a token may go on."""
+    """``lasts``: seconds after its issue that a connection opened with a token may go on; ``leaves_others``: what no source
+    takes is nothing to us, as where there are API keys and no tokens; ``memory``: seconds for which revocations are
+    remembered."""
 
     def __init__(
         self,
@@ -74,7 +76,9 @@ class Bearers:
         *,
         places: Places | None = None,
         sources: Iterable[Source] = (),
+        leaves_others: bool = False,
         lasts: float = 12 * 3600,
+        memory: float = float("inf"),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._tokens = tokens
@@ -83,18 +87,28 @@ class Bearers:
         self._places = places or Places()
         self._header = self._places.header.lower().encode()
         self._sources = tuple(sources)
+        self._leaves_others = leaves_others
         self._lasts = lasts
+        self._memory = memory
         self._clock = clock
         self._kept: dict[str, Bearer] = {}
 
     # -- what a request brings
     def presented(self, head: RequestHead) -> str | BadToken | None:
         """The one token of the request; more than one, or one in the address, is none."""
+        found = self._presented(head)
+        if self._leaves_others and isinstance(found, str) and not any(one.takes(found) for one in self._sources):
+            return None
+        return found
+
+    def _presented(self, head: RequestHead) -> str | BadToken | None:
         given = head.by_name.get(b"authorization")
         if given is None and not self._header and not self._places.cookie:
             return self._in_query(head)
         if given is not None and not self._header and len(head.by_name) == len(head.raw):
-            return _of_scheme(given.decode("latin-1"))
+            text = _of_scheme(given.decode("latin-1"))
+            if text is not None:
+                return text
         return self._collected(head)
 
     def _collected(self, head: RequestHead) -> str | BadToken | None:
@@ -178,13 +192,31 @@ class Bearers:
     # -- what it holds open
     def still_good(self, bearer: Bearer) -> Bearer | BadToken | None:
         """A token's end is the end of its use, not of what it has opened: that ends with its session, its user's rights,
-        or its key. None: nobody can say just now."""
+        or its key. None: somebody has to be asked."""
         for source in self._sources:
             if source.takes(bearer.text):
                 return source.known(bearer.text)
         if self._clock() >= bearer.ends:
             return BadToken("token_expired")
-        return BadToken("token_revoked") if self._denylist.known(bearer.ids) else self._as_now(bearer)
+        is_revoked = self._denylist.known(bearer.ids)
+        now = BadToken("token_revoked") if is_revoked else self._as_now(bearer)
+        return now if is_revoked is not None or isinstance(now, BadToken) else None
+
+    async def ask_still_good(self, bearer: Bearer) -> Bearer | BadToken:
+        """As :meth:`still_good`.
+
+        :raises StoreUnavailable: nobody can say.
+        """
+        for source in self._sources:
+            if source.takes(bearer.text):
+                return await source.find(bearer.text)
+        if self._clock() >= bearer.ends:
+            return BadToken("token_expired")
+        return BadToken("token_revoked") if await self._denylist.ask(bearer.ids) else self._as_now(bearer)
+
+    def memory_of(self, bearer: Bearer) -> float:
+        """Seconds: who could not ask for longer does not know whether it was revoked meanwhile."""
+        return self._memory if bearer.ids else float("inf")
 
 
 def _of_scheme(text: str) -> str | None:

@@ -28,13 +28,18 @@ Pair = tuple[str, str]
 
 
 class TokenClients:
-    """``secrets`` by id; ``clock`` gives seconds that never go back."""
+    """``secrets`` by id; ``network``: what counts as one caller with an address; ``clock`` gives seconds that never go back."""
 
     def __init__(
-        self, secrets: Mapping[str, str], throttle: Throttle, clock: Callable[[], float] = time.monotonic
+        self,
+        secrets: Mapping[str, str],
+        throttle: Throttle,
+        network: Callable[[str], str],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._hashes = {name: _hash(secret) for name, secret in secrets.items()}
         self._throttle = throttle
+        self._network = network
         self._clock = clock
         self._shut: dict[str, float] = {}
 
@@ -45,7 +50,7 @@ class TokenClients:
         :raises Throttled: too many wrong ones from its address.
         """
         address = head_of(request).peer
-        left = self._shut.get(address, 0.0) - self._clock()
+        left = self._shut.get(self._network(address), 0.0) - self._clock()
         if left > 0:
             raise Throttled(int(left) + 1)
         pairs = _presented(request, fields)
@@ -67,7 +72,7 @@ class TokenClients:
         except Throttled as error:
             if len(self._shut) >= _MOST_SHUT:
                 self._shut.clear()
-            self._shut[address] = self._clock() + error.retry_after
+            self._shut[self._network(address)] = self._clock() + error.retry_after
             raise
 
 

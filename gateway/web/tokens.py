@@ -12,6 +12,7 @@ from aiohttp import web
 from gateway.core.access_tokens import AccessClaims, AccessTokens
 from gateway.core.identity import Identity
 from gateway.core.jwt import BadToken
+from gateway.core.refusals import Site
 from gateway.core.sessions import Session, SessionPolicy, absolute_end, ends_at
 from gateway.errors import RequestError
 from gateway.store.denylist import Denylist, session_key, token_key
@@ -53,6 +54,11 @@ class Tokens:
         self._user_now = user_now
         self._leeway = leeway
         self._response_header = response_header
+
+    @property
+    def site(self) -> Site:
+        """Where the gateway is."""
+        return self._answers.site
 
     # -- issuing
     def issue(self, session: Session, client_id: str) -> tuple[str, int]:

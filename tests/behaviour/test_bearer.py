@@ -12,6 +12,7 @@ from typing import Any
 import jwt
 import pytest
 import yaml
+from redis import Redis
 
 from gateway.core.keys import b64url, from_b64url
 from gateway.store.redis_server import RedisServer
@@ -295,3 +296,50 @@ async def test_a_new_token_comes_for_the_asking(site: Gateway) -> None:
     cookie, token = await new_token(site)
     assert await token_of(site, cookie) != token
     assert ALICE["username"] in jwt.decode(token, options={"verify_signature": False})["preferred_username"]
+
+
+@pytest.mark.parametrize("kind", ["token", "API key"])
+async def test_where_redis_may_not_tell_of_changes_what_is_open_still_ends(
+    make_gateway: MakeGateway, backend: RecordingBackend, tmp_path: Path, own_redis: RedisServer, kind: str
+) -> None:
+    """An ACL without ``client tracking`` (docs/redis.md): somebody is asked about once a second."""
+    with Redis(unix_socket_path=str(own_redis.socket)) as redis:
+        redis.execute_command("ACL", "SETUSER", "default", "~*", "&*", "+@all", "-client", "+client|id")
+    backend.answer = events
+    over = {"routes": ROUTES, "tokens": with_tokens(tmp_path), "api_keys": {"enabled": True}}
+    one, two = [await make_gateway(backend.url, redis_url=own_redis.url, **over) for _ in range(2)]
+    cookie, given = await new_token(one)
+    if kind == "API key":
+        made = await (await one.post("/auth/keys", cookie=cookie, json={"name": "script"})).json()
+        given = made["api_key"]
+    response = await two.get("/", headers=bearer(given))
+    assert await response.content.readany()
+    await asyncio.sleep(0.6)  # past the moment in which it is not watched yet
+    path, method = (f"/auth/keys/{made['key']['id']}", "DELETE") if kind == "API key" else ("/auth/logout", "POST")
+    assert (await one.request(method, path, cookie=cookie, headers={"Accept": "application/json"})).status == 200
+    async with asyncio.timeout(20):
+        assert await response.content.read() == b""
+
+
+@pytest.mark.parametrize("path", ["/public/", "/theirs/"])
+async def test_a_key_or_refresh_token_reaches_no_backend_on_any_route(
+    site: Gateway, backend: RecordingBackend, path: str
+) -> None:
+    cookie = await site.sign_in()
+    for secret in ("gwk_abc", "gwr_abc"):
+        assert (await site.get(path, cookie=cookie, headers={"Authorization": f"BEARER {secret}"})).status == 200
+        assert "Authorization" not in dict(backend.last.headers)
+
+
+async def test_another_sites_page_can_neither_guess_passwords_nor_secrets_here(
+    make_gateway: MakeGateway, backend: RecordingBackend, tmp_path: Path
+) -> None:
+    tokens = with_tokens(tmp_path, password_grant=True, clients=[{"id": "app", "secret": "0123456789abcdef"}])
+    site = await make_gateway(backend.url, routes=ROUTES, tokens=tokens)
+    elsewhere = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+    for path, fields in (
+        ("/auth/token", {"grant_type": "password", **ALICE}),
+        ("/auth/token/introspect", {"client_id": "app", "client_secret": "wrong", "token": "x"}),
+    ):
+        response = await site.post(path, data=fields, headers=elsewhere)
+        assert (response.status, (await response.json())["reason"]) == (403, "cross_site")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from gateway.core.signing_keys import SigningKeys, dump_signing_keys, new_signing_key
@@ -167,3 +168,38 @@ def test_an_issuer_on_this_machine_needs_no_https(url: str) -> None:
     tokens = {"issuers": [{**GOOD, "jwks_url": url}]}
     settings = make_settings("redis://127.0.0.1", "http://127.0.0.1:1", tokens=tokens)
     assert settings.tokens.issuers[0].types == ("at+jwt",)
+
+
+async def test_with_a_prefix_an_issuer_speaks_for_no_address_and_no_session_of_ours(
+    make_gateway: MakeGateway, backend: RecordingBackend, issuer: TokenIssuer, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.json"
+    keys.touch(0o600)
+    keys.write_text(dump_signing_keys([new_signing_key("EdDSA", "active", "2026-01-01T00:00:00Z")]), encoding="utf-8")
+    routes = [{"path": "/", "assertion": {"audience": "shop"}}]
+    told = {}
+    for claim in ({}, {"email_claim": "email"}):
+        tokens = {"keys_file": str(keys), "issuers": [row(issuer, prefix="partner:", **claim)]}
+        gateway = await make_gateway(backend.url, routes=routes, tokens=tokens)
+        token = issuer.token(email="alice@example.org", sid="handle of a session of ours")
+        assert (await gateway.get("/", headers=bearer(token))).status == 200
+        told[len(claim)] = backend.last.value("X-Forwarded-Email")
+        said = jwt.decode(backend.last.value("X-Gateway-Assertion") or "", options={"verify_signature": False})
+        assert "sid" not in said
+        assert said["sub"] == "partner:f1"
+    assert told == {0: "", 1: "alice@example.org"}
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        (None, "gateway"),
+        ("https://app.example.com/", "https://app.example.com"),
+        ("HTTPS://APP.example.com", "https://app.example.com"),
+    ],
+)
+def test_no_issuer_is_our_own_however_that_is_written(url: str | None, name: str) -> None:
+    foreign = {"issuer": name, "jwks_url": "https://id.example.com/jwks", "audience": "us"}
+    over = {"tokens": {"issuers": [foreign]}, **({"site": {"url": url}} if url else {})}
+    with pytest.raises(SettingsError, match="is the issuer of our own tokens"):
+        make_settings("redis://127.0.0.1:1", "http://127.0.0.1:1", **over)

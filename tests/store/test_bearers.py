@@ -45,6 +45,19 @@ class Unproven(MemoryDenylist):
         return await super().ask(ids)
 
 
+class Keys:
+    """A source that knows none."""
+
+    def takes(self, text: str) -> bool:
+        return text.startswith("gwk_")
+
+    def known(self, text: str) -> Bearer | BadToken | None:
+        return BadToken("api_key_unknown")
+
+    async def find(self, text: str) -> Bearer | BadToken:
+        return BadToken("api_key_unknown")
+
+
 class Lab:
     """Bearers with a clock to turn; ``users``: who is what by now."""
 
@@ -108,6 +121,14 @@ def test_without_places_of_their_own_only_the_standard_one_is_looked_at() -> Non
     assert bearers.presented(head(("X-Token", JWT))) is None
     assert bearers.presented(head(("Cookie", f"token={JWT}"))) is None
     assert bearers.presented(head(("Authorization", f"Bearer {JWT}"))) == JWT
+
+
+def test_with_api_keys_alone_other_tokens_are_nothing_to_us() -> None:
+    lab = Lab()
+    bearers = Bearers(None, lab.denylist, lab.as_now, sources=[Keys()], leaves_others=True)
+    assert bearers.presented(head(("Authorization", f"Bearer {JWT}"))) is None
+    assert bearers.presented(head(("Authorization", "Bearer gwk_x"))) == "gwk_x"
+    assert isinstance(bearers.known("gwk_x"), BadToken)
 
 
 def test_a_good_token_is_its_user_and_the_same_object_each_time() -> None:
@@ -175,11 +196,14 @@ async def test_what_it_opened_ends_with_its_session_or_its_user() -> None:
     assert isinstance(lab.bearers.still_good(other), BadToken)
 
 
-def test_an_outage_ends_nothing_that_is_open() -> None:
-    lab = Lab()
-    opened = lab.good(lab.token())
-    away = Lab(Unproven())
-    assert isinstance(away.bearers.still_good(opened), Bearer)
+async def test_of_what_is_open_somebody_is_asked_while_the_link_is_not_proven_alive() -> None:
+    lab = Lab(Unproven())
+    opened = await lab.bearers.find(lab.token())
+    assert isinstance(opened, Bearer)
+    assert lab.bearers.still_good(opened) is None
+    assert isinstance(await lab.bearers.ask_still_good(opened), Bearer)
+    await lab.denylist.revoke([session_key("handle")], 60)
+    assert isinstance(await lab.bearers.ask_still_good(opened), BadToken)
 
 
 def test_a_token_is_not_shown() -> None:
