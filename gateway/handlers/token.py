@@ -112,6 +112,7 @@ class Token:
         if kind == "refresh_token":
             return await self._tokens.refresh(request, fields)
         if kind == "password" and self._by_password is not None:
-            require_same_site(head_of(request), self._tokens.site)  # no page elsewhere may guess through its visitors
+            if may_be_foreign_form(request):  # no page elsewhere may guess through its visitors
+                require_same_site(head_of(request), self._tokens.site)
             return await self._by_password(request, fields)
         raise RequestError("unsupported_grant_type")

@@ -96,15 +96,15 @@ class Bearers:
     # -- what a request brings
     def presented(self, head: RequestHead) -> str | BadToken | None:
         """The one token of the request; more than one, or one in the address, is none."""
-        found = self._presented(head)
+        found = self._in_query(head) or self._in_fields(head)
         if self._leaves_others and isinstance(found, str) and not any(one.takes(found) for one in self._sources):
             return None
         return found
 
-    def _presented(self, head: RequestHead) -> str | BadToken | None:
+    def _in_fields(self, head: RequestHead) -> str | BadToken | None:
         given = head.by_name.get(b"authorization")
         if given is None and not self._header and not self._places.cookie:
-            return self._in_query(head)
+            return None
         if given is not None and not self._header and len(head.by_name) == len(head.raw):
             text = _of_scheme(given.decode("latin-1"))
             if text is not None:
@@ -123,7 +123,7 @@ class Bearers:
             found += list(cookies_named(head.values(b"cookie"), self._places.cookie))[:1]
         if len(set(found)) > 1:
             return BadToken("token_repeated")
-        return found[0] if found else self._in_query(head)
+        return found[0] if found else None
 
     def _in_query(self, head: RequestHead) -> BadToken | None:
         """An address stands in logs and in ``Referer``: a token of ours there is given away (RFC 9700 §4.3.2)."""

@@ -192,12 +192,14 @@ async def test_a_token_has_no_session_data(
 # -- routes that did not opt in, and what clients and backends make up
 @pytest.mark.parametrize("path", ["/without/", "/public/"])
 async def test_on_a_route_without_it_nothing_is_told_and_an_update_is_dropped(
-    shop: Shop, cookie: str, path: str
+    shop: Shop, cookie: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await shop.ask(cookie, {"a": 1})
     assert await shop.told(cookie, path) is None
+    caplog.clear()
     response = await shop.ask(cookie, {"a": 2}, path=path)
     assert failure(response) is None
+    assert [record.levelname for record in caplog.records if record.name == "gateway.session_data"] == ["WARNING"]
     assert await shop.told(cookie) == {"a": 1}
 
 

@@ -98,6 +98,18 @@ BROUGHT = {
     "two that are not ours": (head(("Authorization", "Basic YTpi"), ("Authorization", "Digest x")), None),
     "in the address": (head(target=f"/x?a=1&access_token={JWT}"), "token_in_url"),
     "in the address, first": (head(target=f"/x?access_token={JWT}"), "token_in_url"),
+    "in the address and in the header": (
+        head(("Authorization", f"Bearer {JWT}"), target=f"/x?access_token={JWT}"),
+        "token_in_url",
+    ),
+    "in the address and in the cookie": (
+        head(("Cookie", f"token={JWT}"), target="/x?refresh_token=gwr_a"),
+        "token_in_url",
+    ),
+    "in the address, beside Basic": (
+        head(("Authorization", "Basic YTpi"), target="/x?api_key=gwk_a"),
+        "token_in_url",
+    ),
     "in the address, of somebody else": (head(target="/x?access_token=theirs"), None),
     "in a path": (head(target=f"/access_token={JWT}"), None),
     "in the header of its own": (head(("X-Token", JWT)), JWT),
