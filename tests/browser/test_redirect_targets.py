@@ -70,7 +70,7 @@ def test_a_bad_next_in_a_link_never_reaches_the_form(page: Page, site: Site) -> 
     leaving = {}
     for bad in LEAVING:
         page.goto(site("/auth/login?next=" + quote(bad, safe="")), wait_until="commit")
-        value = page.eval_on_selector("input[name=next]", "input => input.value")
+        value = page.locator("input[name=next]").evaluate("input => input.value")  # waits for it
         if page.evaluate("next => new URL(next, location).origin", value) != site.url or value.startswith("//"):
             leaving[bad] = value
     assert leaving == {}
@@ -87,7 +87,7 @@ def test_a_bad_next_put_into_the_form_leads_nowhere_else(page: Page, site: Site,
     for bad in IN_THE_FORM:
         page.context.clear_cookies()
         page.goto(site("/auth/login"))
-        page.eval_on_selector("input[name=next]", "(input, next) => { input.value = next; }", bad)
+        page.locator("input[name=next]").evaluate("(input, next) => { input.value = next; }", bad)
         assert (_sign_in(page, site), left) == (site.url, []), ascii(bad)
 
 
@@ -110,7 +110,7 @@ def test_go_on_leads_nowhere_else(page: Page, site: Site, left: list[str]) -> No
 def test_a_next_that_is_not_escaped_in_the_link_leads_nowhere_else(page: Page, site: Site) -> None:
     for raw in ("//evil.example", "/\\evil.example", "/%09/evil.example", "%2f%2fevil.example"):
         page.goto(site("/auth/login?next=" + raw))
-        value = page.eval_on_selector("input[name=next]", "input => input.value")
+        value = page.locator("input[name=next]").evaluate("input => input.value")  # waits for it
         assert value == "/", raw
 
 
