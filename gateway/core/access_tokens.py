@@ -76,7 +76,9 @@ class AccessTokens:
         claims = {
             "iss": self.issuer,
             "aud": self.audience,
-            **_user_claims(user),
+            **user_claims(user),
+            "src": user.source,
+            "gen": user.generation,
             "client_id": client_id,
             "scope": " ".join(scope),
             "sid": sid,
@@ -126,7 +128,8 @@ class AccessTokens:
         return claims
 
 
-def _user_claims(user: Identity) -> dict[str, Any]:
+def user_claims(user: Identity) -> dict[str, Any]:
+    """Who he is, in all that we sign."""
     return {
         "sub": user.id,
         "preferred_username": user.username,
@@ -134,8 +137,6 @@ def _user_claims(user: Identity) -> dict[str, Any]:
         "email": user.email,
         "usertype": user.usertype,
         "groups": list(user.groups),
-        "src": user.source,
-        "gen": user.generation,
     }
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.core import jwt
+from gateway.core.access_tokens import user_claims
 from gateway.core.identity import Identity
 from gateway.core.keys import b64url
 from gateway.core.signing_keys import SigningKey, SigningKeys
@@ -75,16 +76,11 @@ class Assertions:
         claims: dict[str, Any] = {
             "iss": self._issuer,
             "aud": self._audience,
-            "sub": user.id,
+            **user_claims(user),
             **({"sid": sid} if sid else {}),
             "jti": b64url(self._entropy(_ID_BYTES)),
             "iat": now,
             "exp": now + LIFETIME,
-            "preferred_username": user.username,
-            "name": user.name,
-            "email": user.email,
-            "usertype": user.usertype,
-            "groups": list(user.groups),
         }
         token = jwt.sign(claims, key, TYPE)
         if len(token) > _AWAY_AFTER:

@@ -22,6 +22,7 @@ from gateway.store.denylist import Denylist, session_key, token_key
 
 _KEPT = 10_000
 _IN_QUERY = re.compile(r"[?&](?:access_token|api_key|refresh_token)=(?:eyJ|gwk_|gwr_)")
+_OURS_IN_QUERY = re.compile(r"[?&](?:access_token|api_key|refresh_token)=(?:gwk_|gwr_)")
 UserNow = Callable[[Identity], Identity | None]
 
 
@@ -88,6 +89,7 @@ class Bearers:
         self._header = self._places.header.lower().encode()
         self._sources = tuple(sources)
         self._leaves_others = leaves_others
+        self._query = _OURS_IN_QUERY if leaves_others else _IN_QUERY
         self._lasts = lasts
         self._memory = memory
         self._clock = clock
@@ -128,7 +130,7 @@ class Bearers:
     def _in_query(self, head: RequestHead) -> BadToken | None:
         """An address stands in logs and in ``Referer``: a token of ours there is given away (RFC 9700 §4.3.2)."""
         target = head.target
-        return BadToken("token_in_url") if "=" in target and _IN_QUERY.search(target) else None
+        return BadToken("token_in_url") if "=" in target and self._query.search(target) else None
 
     # -- is it good?
     def known(self, text: str) -> Bearer | BadToken | None:

@@ -88,7 +88,7 @@ def test_a_rotation_is_a_change_of_states_and_never_loses_a_key() -> None:
     after = SigningKeys([replace(second, state="active", at=AT), replace(first, state="old", at=AT)])
     signatures = [before.active.sign(MESSAGE), after.active.sign(MESSAGE)]
     for keys in (before, after):
-        assert [keys.get(signer.kid).verifies(MESSAGE, s) for signer, s in zip((first, second), signatures, strict=True)] == [True, True]  # type: ignore[union-attr]  # fmt: skip
+        assert [keys.get(signer.kid).verifies(MESSAGE, s) for signer, s in zip((first, second), signatures, strict=True)] == [True, True]  # fmt: skip
     assert (before.active.kid, after.active.kid) == (first.kid, second.kid)
     assert {one["kid"] for one in before.jwks()["keys"]} == {one["kid"] for one in after.jwks()["keys"]}
 

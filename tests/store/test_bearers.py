@@ -141,6 +141,8 @@ def test_with_api_keys_alone_other_tokens_are_nothing_to_us() -> None:
     assert bearers.presented(head(("Authorization", f"Bearer {JWT}"))) is None
     assert bearers.presented(head(("Authorization", "Bearer gwk_x"))) == "gwk_x"
     assert isinstance(bearers.known("gwk_x"), BadToken)
+    assert bearers.presented(head(target=f"/x?access_token={JWT}")) is None
+    assert isinstance(bearers.presented(head(target="/x?access_token=gwk_a")), BadToken)
 
 
 def test_a_good_token_is_its_user_and_the_same_object_each_time() -> None:
